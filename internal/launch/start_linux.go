@@ -1,0 +1,234 @@
+package launch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Run is a running launch program.
+type Run struct {
+	prog   *Program
+	status *os.File // our end of the status socket
+	pidfd  *os.File // of the process started from the image
+	reaped bool
+}
+
+// Start runs the program as a child of this process, with stdio as its
+// descriptors 0 to 2 (nil entries stay closed). All files are borrowed until it
+// returns. dir is where the image goes if the machine forbids executable
+// memfds.
+//
+// The caller must end with [Run.Reap] or [Run.Kill], then [Run.Close].
+func (p *Program) Start(stdio [3]*os.File, dir string) (*Run, error) {
+	image, err := p.Image(runtime.GOARCH)
+	if err != nil {
+		return nil, err
+	}
+	img, err := imageFile(p.Name, image, dir)
+	if err != nil {
+		return nil, err
+	}
+	defer img.Close()
+	ours, theirs, err := socketpair()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close()
+
+	files := []uintptr{fdOf(stdio[0]), fdOf(stdio[1]), fdOf(stdio[2]), theirs.Fd(), img.Fd()}
+	for _, f := range p.files {
+		files = append(files, fdOf(f))
+	}
+	var pidfd int
+	// The environment is empty and the arguments hold nothing of the caller:
+	// both are readable in /proc for as long as the keeper lives.
+	_, err = syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", imageFD), []string{p.Name}, &syscall.ProcAttr{
+		Env:   []string{},
+		Files: files,
+		Sys:   &syscall.SysProcAttr{PidFD: &pidfd},
+	})
+	runtime.KeepAlive(stdio)
+	runtime.KeepAlive(p.files)
+	if err != nil {
+		_ = ours.Close()
+		return nil, &os.PathError{Op: "start launch image", Path: img.Name(), Err: err}
+	}
+	return &Run{prog: p, status: ours, pidfd: os.NewFile(uintptr(pidfd), "pidfd")}, nil
+}
+
+// fdOf returns f's descriptor, or one that ForkExec closes.
+func fdOf(f *os.File) uintptr {
+	if f == nil {
+		return ^uintptr(0)
+	}
+	return f.Fd()
+}
+
+// socketpair returns the two ends of the status socket: ours for Go's poller.
+func socketpair() (ours, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	if err := unix.SetNonblock(fds[0], true); err != nil {
+		_, _ = unix.Close(fds[0]), unix.Close(fds[1])
+		return nil, nil, os.NewSyscallError("fcntl O_NONBLOCK", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "status"), os.NewFile(uintptr(fds[1]), "status"), nil
+}
+
+// Receive waits for the next message of the program: at most size bytes, and
+// up to n files, which the caller must close. It returns an [*Error] if a call
+// failed, io.EOF when every process of the program has ended or executed
+// something else, and the context's error when it ends first.
+func (r *Run) Receive(ctx context.Context, size, n int) ([]byte, []*os.File, error) {
+	stop := r.deadline(ctx)
+	defer stop()
+	buf := make([]byte, max(size, reportSize))
+	oob := make([]byte, unix.CmsgSpace(4*n))
+	length, oobn, err := r.recvmsg(buf, oob)
+	if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil {
+		return nil, nil, ctx.Err()
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	files, err := parseFiles(oob[:oobn])
+	if err != nil {
+		return nil, nil, err
+	}
+	switch length {
+	case 0:
+		return nil, nil, io.EOF
+	case reportSize:
+		closeAll(files)
+		return nil, nil, r.prog.failure(buf)
+	}
+	return buf[:length], files, nil
+}
+
+// deadline has reads end with the context.
+func (r *Run) deadline(ctx context.Context) (stop func()) {
+	unset := context.AfterFunc(ctx, func() { _ = r.status.SetReadDeadline(time.Unix(1, 0)) })
+	return func() { unset() }
+}
+
+func (r *Run) recvmsg(buf, oob []byte) (n, oobn int, err error) {
+	c, err := r.status.SyscallConn()
+	if err != nil {
+		return 0, 0, err
+	}
+	var rerr error
+	err = c.Read(func(fd uintptr) bool {
+		for {
+			n, oobn, _, _, rerr = unix.Recvmsg(int(fd), buf, oob, unix.MSG_CMSG_CLOEXEC)
+			if !errors.Is(rerr, unix.EINTR) {
+				return !errors.Is(rerr, unix.EAGAIN)
+			}
+		}
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	if errors.Is(rerr, unix.ECONNRESET) { // closed with our messages unread
+		return 0, 0, nil
+	}
+	return n, oobn, os.NewSyscallError("recvmsg", rerr)
+}
+
+func parseFiles(oob []byte) ([]*os.File, error) {
+	if len(oob) == 0 {
+		return nil, nil
+	}
+	msgs, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil, os.NewSyscallError("recvmsg", err)
+	}
+	var files []*os.File
+	for i := range msgs {
+		fds, err := unix.ParseUnixRights(&msgs[i])
+		if err != nil {
+			closeAll(files)
+			return nil, os.NewSyscallError("recvmsg", err)
+		}
+		for _, fd := range fds {
+			files = append(files, os.NewFile(uintptr(fd), "received"))
+		}
+	}
+	return files, nil
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		_ = f.Close()
+	}
+}
+
+// Send sends one message to the program.
+func (r *Run) Send(b []byte) error {
+	c, err := r.status.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var serr error
+	err = c.Write(func(fd uintptr) bool {
+		// MSG_NOSIGNAL: the host program must not die of our child's death.
+		serr = unix.Sendto(int(fd), b, unix.MSG_NOSIGNAL, nil)
+		return !errors.Is(serr, unix.EAGAIN)
+	})
+	if err != nil {
+		return err
+	}
+	return os.NewSyscallError("sendto", serr)
+}
+
+// Reap waits for the process started from the image (not for those that it
+// forked). That a wait loop of the host program was faster is no error.
+func (r *Run) Reap() error {
+	if r.reaped {
+		return nil
+	}
+	for {
+		err := unix.Waitid(unix.P_PIDFD, int(r.pidfd.Fd()), nil, unix.WEXITED, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err == nil, errors.Is(err, unix.ECHILD):
+			r.reaped = true
+			return nil
+		}
+		return os.NewSyscallError("waitid", err)
+	}
+}
+
+// Kill kills the process started from the image and reaps it.
+func (r *Run) Kill() error {
+	if r.reaped {
+		return nil
+	}
+	err := unix.PidfdSendSignal(int(r.pidfd.Fd()), unix.SIGKILL, nil, 0)
+	if err != nil && !errors.Is(err, unix.ESRCH) {
+		return os.NewSyscallError("pidfd_send_signal", err)
+	}
+	return r.Reap()
+}
+
+// Pidfd is the process started from the image, borrowed until Close.
+func (r *Run) Pidfd() *os.File { return r.pidfd }
+
+// Close drops the handle: a program that still waits for a message of its
+// starter sees the end of the file.
+func (r *Run) Close() error { return errors.Join(r.status.Close(), r.pidfd.Close()) }
+
+// Detach is Close, but returns the open pidfd, which the caller must close.
+func (r *Run) Detach() (*os.File, error) { return r.pidfd, r.status.Close() }
+
+var _ io.Closer = (*Run)(nil)
