@@ -154,3 +154,6 @@ func (p *Program) slot() Arg {
 	p.slots++
 	return a
 }
+
+// Number is a constant argument in decimal: a descriptor's number.
+func (a Arg) Number() string { return strconv.FormatUint(a.value, 10) }

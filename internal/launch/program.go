@@ -300,3 +300,9 @@ func (s *step) String() string {
 	}
 	return line
 }
+
+// Into has the result stored in a slot of [Program.Var].
+func (c *Call) Into(v Arg) {
+	v.load = false
+	c.To(v)
+}

@@ -18,6 +18,7 @@ type Run struct {
 	prog   *Program
 	status *os.File // our end of the status socket
 	pidfd  *os.File // of the process started from the image
+	pid    int
 	reaped bool
 }
 
@@ -50,7 +51,7 @@ func (p *Program) Start(stdio [3]*os.File, dir string) (*Run, error) {
 	var pidfd int
 	// The environment is empty and the arguments hold nothing of the caller:
 	// both are readable in /proc for as long as the keeper lives.
-	_, err = syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", imageFD), []string{p.Name}, &syscall.ProcAttr{
+	pid, err := syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", imageFD), []string{p.Name}, &syscall.ProcAttr{
 		Env:   []string{},
 		Files: files,
 		Sys:   &syscall.SysProcAttr{PidFD: &pidfd},
@@ -61,15 +62,20 @@ func (p *Program) Start(stdio [3]*os.File, dir string) (*Run, error) {
 		_ = ours.Close()
 		return nil, &os.PathError{Op: "start launch image", Path: img.Name(), Err: err}
 	}
-	return &Run{prog: p, status: ours, pidfd: os.NewFile(uintptr(pidfd), "pidfd")}, nil
+	return &Run{prog: p, status: ours, pidfd: os.NewFile(uintptr(pidfd), "pidfd"), pid: pid}, nil
 }
 
-// fdOf returns f's descriptor, or one that ForkExec closes.
+// fdOf returns f's descriptor, or one that ForkExec closes. Unlike File.Fd it
+// does not make the file blocking; the caller keeps f alive.
 func fdOf(f *os.File) uintptr {
+	number := ^uintptr(0)
 	if f == nil {
-		return ^uintptr(0)
+		return number
 	}
-	return f.Fd()
+	if c, err := f.SyscallConn(); err == nil {
+		_ = c.Control(func(fd uintptr) { number = fd })
+	}
+	return number
 }
 
 // socketpair returns the two ends of the status socket: ours for Go's poller.
@@ -160,6 +166,8 @@ func parseFiles(oob []byte) ([]*os.File, error) {
 			return nil, os.NewSyscallError("recvmsg", err)
 		}
 		for _, fd := range fds {
+			// Programs send pidfds: non-blocking, so that Go's poller takes them.
+			_ = unix.SetNonblock(fd, true)
 			files = append(files, os.NewFile(uintptr(fd), "received"))
 		}
 	}
@@ -221,14 +229,11 @@ func (r *Run) Kill() error {
 	return r.Reap()
 }
 
-// Pidfd is the process started from the image, borrowed until Close.
-func (r *Run) Pidfd() *os.File { return r.pidfd }
+// PID is the number of the process started from the image, its own until Reap.
+func (r *Run) PID() int { return r.pid }
 
 // Close drops the handle: a program that still waits for a message of its
 // starter sees the end of the file.
 func (r *Run) Close() error { return errors.Join(r.status.Close(), r.pidfd.Close()) }
-
-// Detach is Close, but returns the open pidfd, which the caller must close.
-func (r *Run) Detach() (*os.File, error) { return r.pidfd, r.status.Close() }
 
 var _ io.Closer = (*Run)(nil)

@@ -114,14 +114,17 @@ func Unmount(path string, flags int) error {
 	return nil
 }
 
-// fdOf returns the descriptor of f, AT_FDCWD for nil. The caller keeps f alive.
+// fdOf returns the descriptor of f, AT_FDCWD for nil. Unlike File.Fd it does not
+// make the file blocking; the caller keeps f alive.
 func fdOf(f *os.File) int {
 	if f == nil {
 		return unix.AT_FDCWD
 	}
-	// Fd() would put a non-blocking file into blocking mode before Go 1.25;
-	// every file that comes here is a handle of ours, never a foreign pipe.
-	return int(f.Fd())
+	number := -1
+	if c, err := f.SyscallConn(); err == nil {
+		_ = c.Control(func(fd uintptr) { number = int(fd) })
+	}
+	return number
 }
 
 func nameIn(dir *os.File, path string) string {
@@ -151,3 +154,13 @@ func retry(f func() (int, error)) (int, error) {
 	}
 }
 
+// TreeClone has OpenTree make a detached copy.
+const TreeClone = unix.OPEN_TREE_CLONE
+
+// Mount attributes for NewFS and SetMountAttr.
+const (
+	AttrReadOnly = unix.MOUNT_ATTR_RDONLY
+	AttrNosuid   = unix.MOUNT_ATTR_NOSUID
+	AttrNodev    = unix.MOUNT_ATTR_NODEV
+	AttrNoexec   = unix.MOUNT_ATTR_NOEXEC
+)

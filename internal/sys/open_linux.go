@@ -39,3 +39,11 @@ func Openat2(dir *os.File, path string, flags int, mode uint32, resolve uint64) 
 	}
 	return os.NewFile(uintptr(fd), nameIn(dir, path)), nil
 }
+
+// OPath is O_PATH, which package os does not have.
+const OPath = unix.O_PATH
+
+// RenameAt renames a file in dir, replacing what is at to.
+func RenameAt(dir *os.File, from, to string) error {
+	return withFD(dir, "renameat", func(fd int) error { return unix.Renameat(fd, from, fd, to) })
+}

@@ -1,0 +1,146 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"github.com/barepod/barepod/internal/launch"
+	"github.com/barepod/barepod/internal/program"
+	"github.com/barepod/barepod/internal/state"
+	"github.com/barepod/barepod/internal/sys"
+	"github.com/barepod/barepod/internal/undo"
+	"github.com/barepod/barepod/namespace"
+)
+
+// startInit starts PID 1 of a shared PID namespace. It waits for the commit;
+// if we die before, it reads the end of its status socket and exits.
+func (s *Sandbox) startInit(ctx context.Context, nursery *namespace.Handle, u *undo.Stack) error {
+	if !s.cfg.ShareProcessNamespace {
+		return nil
+	}
+	dir, err := keepersDir(s.cgroup)
+	if err != nil {
+		return err
+	}
+	if dir != nil {
+		defer dir.Close()
+	}
+	prog := (&program.Init{
+		Name:    "barepod-init: " + s.cfg.ID,
+		Nursery: nursery.File(),
+		Net:     s.sharedFile(namespace.Net), IPC: s.sharedFile(namespace.IPC), UTS: s.sharedFile(namespace.UTS),
+		Cgroup: dir, DieWithStarter: s.cfg.DieWithCreator,
+	}).Program()
+	run, err := prog.Start([3]*os.File{}, s.cfg.StateDir)
+	if err != nil {
+		return err
+	}
+	s.init = run
+	pid, pidfd, err := receiveInit(ctx, run)
+	if err != nil {
+		return errors.Join(err, run.Kill())
+	}
+	u.Push("end init", func(ctx context.Context) error {
+		defer pidfd.Close()
+		return killProcess(ctx, pidfd)
+	})
+	id, err := state.Identify(pid)
+	if err != nil {
+		return err
+	}
+	s.res.Init = &id
+	ns, err := namespace.OfProcess(pidfd, namespace.PID)
+	if err != nil {
+		return err
+	}
+	s.shared = append(s.shared, ns)
+	s.res.Namespaces[namespace.PID] = ns.ID()
+	if err := (&anchor{mnt: s.anchor}).pinPID(ns); err != nil {
+		return err
+	}
+	u.Push("close init", func(context.Context) error { return pidfd.Close() })
+	return nil
+}
+
+// receiveInit reads the launcher's report and reaps the launcher.
+func receiveInit(ctx context.Context, run *launch.Run) (int, *os.File, error) {
+	msg, files, err := run.Receive(ctx, program.ReportSize, 1)
+	if err != nil {
+		return 0, nil, fmt.Errorf("start PID 1: %w", err)
+	}
+	if len(msg) != program.ReportSize || len(files) != 1 {
+		return 0, nil, errors.New("start PID 1: BUG: malformed report")
+	}
+	return int(binary.LittleEndian.Uint32(msg[8:])), files[0], run.Reap()
+}
+
+// commitInit tells PID 1 that the sandbox is made.
+func (s *Sandbox) commitInit() error {
+	if s.init == nil {
+		return nil
+	}
+	if err := s.init.Send([]byte(program.Go)); err != nil {
+		return err
+	}
+	if s.cfg.DieWithCreator {
+		return nil // it goes on reading; our end is closed by Close, or our death
+	}
+	err := s.init.Close()
+	s.init = nil
+	return err
+}
+
+// sharedFile is the descriptor of a namespace that a process has to join, nil
+// if it is the host's.
+func (s *Sandbox) sharedFile(kind namespace.Kind) *os.File {
+	if s.cfg.HostNamespaces.Has(kind) {
+		return nil
+	}
+	if h := s.shared.Of(kind); h != nil {
+		return h.File()
+	}
+	return nil
+}
+
+// killProcess kills a process and waits until it has ended.
+func killProcess(ctx context.Context, pidfd *os.File) error {
+	if err := sys.PidfdSendSignal(pidfd, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return err
+	}
+	return state.WaitPidfd(ctx, pidfd)
+}
+
+// lifeline is the pipe that keepers of a DieWithCreator sandbox watch.
+type lifeline struct{ r, w *os.File }
+
+func (s *Sandbox) openLifeline() error {
+	if !s.cfg.DieWithCreator {
+		return nil
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	s.lifeline = &lifeline{r, w}
+	return nil
+}
+
+// reader is the end for the keepers; nil without a lifeline.
+func (l *lifeline) reader() *os.File {
+	if l == nil {
+		return nil
+	}
+	return l.r
+}
+
+// Close ends what holds on to the lifeline.
+func (l *lifeline) Close() error {
+	if l == nil {
+		return nil
+	}
+	return errors.Join(l.r.Close(), l.w.Close())
+}

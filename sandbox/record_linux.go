@@ -1,0 +1,60 @@
+package sandbox
+
+import (
+	"time"
+
+	"github.com/barepod/barepod/internal/state"
+	"github.com/barepod/barepod/namespace"
+)
+
+// Files of a sandbox in its state directory.
+const (
+	configFile = "config"  // intent: what is to be made
+	resultFile = "sandbox" // what was made, complete before the pin
+	anchorPin  = "anchor"  // the pin: the commit
+	storeDir   = "store"   // data of the packages above
+	procsDir   = "procs"   // one directory for each process
+)
+
+// Files of a process in its directory.
+const (
+	cmdFile     = "cmd"     // intent
+	startedFile = "started" // who runs; written before the program is executed
+)
+
+// stateVersion changes with the meaning of the files.
+const stateVersion = 1
+
+// intent is the content of configFile.
+type intent struct {
+	Version   int       `json:"version"`
+	BootID    string    `json:"bootId"`
+	CreatedAt time.Time `json:"createdAt"`
+	// Creator matters for DieWithCreator.
+	Creator state.Proc `json:"creator"`
+	Config  Config     `json:"config"`
+}
+
+// result is the content of resultFile.
+type result struct {
+	Anchor     namespace.ID                    `json:"anchor"`
+	Namespaces map[namespace.Kind]namespace.ID `json:"namespaces"`
+	Init       *state.Proc                     `json:"init,omitempty"`
+	// FileVolumes are the volumes that are single files.
+	FileVolumes []string `json:"fileVolumes,omitempty"`
+}
+
+// cmdRecord is the content of cmdFile.
+type cmdRecord struct {
+	Cmd    Cmd           `json:"cmd"`
+	Rootfs *taggedRootfs `json:"rootfs,omitempty"`
+	Target string        `json:"target,omitempty"`
+}
+
+// started is the content of startedFile.
+type started struct {
+	Keeper  state.Proc `json:"keeper"`
+	Process state.Proc `json:"process"`
+	At      time.Time  `json:"at"`
+	OOM     int64      `json:"oomKills,omitempty"` // of the cgroup, before the start
+}

@@ -1,0 +1,280 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/barepod/barepod/internal/cgroup"
+	"github.com/barepod/barepod/internal/fault"
+	"github.com/barepod/barepod/internal/invalid"
+	"github.com/barepod/barepod/internal/state"
+	"github.com/barepod/barepod/internal/tree"
+	"github.com/barepod/barepod/namespace"
+	"github.com/barepod/barepod/volume"
+)
+
+// Remove destroys the sandbox: its processes, namespaces, volumes, cgroups and
+// state. It is idempotent, and so is the package's Remove, which does the same
+// without a handle. The handle still has to be closed.
+func (s *Sandbox) Remove(ctx context.Context) error {
+	return Remove(ctx, s.cfg.StateDir, s.cfg.ID)
+}
+
+// Remove destroys the sandbox id of a state directory (empty: DefaultStateDir),
+// whatever state it is in: running, half made by a creator that died, half
+// removed. It needs nothing but the ID, does every step even if one fails, and
+// can be repeated. A sandbox that does not exist is no error.
+//
+// It waits for a New, Start or Remove of the same sandbox that is under way;
+// ctx bounds that, and the time that killed processes take to end.
+func Remove(ctx context.Context, stateDir, id string) error {
+	stateDir = orDefault(stateDir)
+	if err := invalid.ID("ID", id); err != nil {
+		return wrap("remove", "", err)
+	}
+	err := remove(ctx, stateDir, id)
+	if errors.Is(err, ErrNotExist) {
+		return nil
+	}
+	return wrap("remove", id, err)
+}
+
+func remove(ctx context.Context, stateDir, id string) error {
+	entry, err := openEntry(stateDir, id)
+	if err != nil {
+		return err
+	}
+	defer entry.Close()
+	lock, err := entry.Lock(ctx, true)
+	if errors.Is(err, fs.ErrNotExist) {
+		return ErrNotExist
+	}
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+
+	// What the ID does not tell; without it nothing else was made.
+	var in intent
+	err = entry.Read(configFile, &in)
+	if errors.Is(err, fs.ErrNotExist) {
+		return entry.Remove(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	in.Config.ID, in.Config.StateDir = id, stateDir
+	in.Config = in.Config.complete()
+	r := remover{cfg: &in.Config, entry: entry, sameBoot: in.BootID == state.BootID()}
+	var failed []error
+	steps := []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"processes", r.processes},
+		{"pin", func(context.Context) error { return namespace.Unpin(filepath.Join(stateDir, id, anchorPin)) }},
+		{"cgroup", r.cgroup},
+		{"data", func(ctx context.Context) error { return removeData(ctx, r.cfg) }},
+	}
+	for _, step := range steps {
+		err := fault.Point("remove." + step.name)
+		if err == nil {
+			err = step.do(ctx)
+		}
+		if err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", step.name, err))
+		}
+	}
+	if len(failed) > 0 { // the state stays, so that Remove can be repeated
+		return errors.Join(failed...)
+	}
+	if err := fault.Point("remove.state"); err != nil {
+		return err
+	}
+	return entry.Remove(ctx)
+}
+
+// remover is a removal under way.
+type remover struct {
+	cfg      *Config
+	entry    *state.Entry
+	sameBoot bool
+}
+
+// processes kills all containers and PID 1, and waits for the keepers, which
+// write the last exit records into what is about to go.
+func (r *remover) processes(ctx context.Context) error {
+	if !r.sameBoot {
+		return nil // none of them can be ours
+	}
+	g, err := cgroup.Open(r.cfg.Cgroup, r.cfg.ID)
+	if err != nil {
+		return err
+	}
+	errs := []error{g.Kill(ctx)}
+	names, err := r.entry.Names(procsDir)
+	errs = append(errs, err)
+	for _, name := range names {
+		errs = append(errs, r.endKeeper(ctx, name))
+	}
+	var res result
+	if err := r.entry.Read(resultFile, &res); err == nil && res.Init != nil {
+		errs = append(errs, endProcess(ctx, *res.Init))
+	}
+	return errors.Join(errs...)
+}
+
+// endKeeper waits for the keeper of a process that was killed.
+func (r *remover) endKeeper(ctx context.Context, name string) error {
+	entry, err := r.entry.Open(procsDir, name)
+	if err != nil {
+		return err
+	}
+	defer entry.Close()
+	var st started
+	if err := entry.Read(startedFile, &st); errors.Is(err, fs.ErrNotExist) {
+		return nil // never reported: its child has exited by itself
+	} else if err != nil {
+		return err
+	}
+	// A process that is in no cgroup any more, or never was, goes now.
+	if err := endProcess(ctx, st.Process); err != nil {
+		return err
+	}
+	keeper, err := openRunning(st.Keeper)
+	if err != nil || keeper == nil {
+		return err
+	}
+	defer keeper.Close()
+	return state.WaitPidfd(ctx, keeper)
+}
+
+// endProcess kills a recorded process unless it has ended.
+func endProcess(ctx context.Context, p state.Proc) error {
+	pidfd, err := p.Open()
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer pidfd.Close()
+	return killProcess(ctx, pidfd)
+}
+
+func (r *remover) cgroup(ctx context.Context) error {
+	g, err := cgroup.Open(r.cfg.Cgroup, r.cfg.ID)
+	if err != nil {
+		return err
+	}
+	return g.Remove(ctx)
+}
+
+// dataDir is where a sandbox has its disk volumes and writable layers.
+func dataDir(cfg *Config) string { return filepath.Join(cfg.DataDir, "pods", cfg.ID) }
+
+const (
+	volumesDir = "volumes"
+	layersDir  = "layers"
+)
+
+// volumeDir makes the directory for disk volumes and returns its path.
+func (s *Sandbox) volumeDir(v volume.Volume) (string, error) {
+	dir := filepath.Join(dataDir(&s.cfg), volumesDir)
+	if e, ok := v.Source.(volume.EmptyDir); !ok || e.Medium == volume.MediumMemory {
+		return dir, nil // nothing will be made there
+	}
+	return dir, os.MkdirAll(dir, 0o700)
+}
+
+// removeData removes what the sandbox has on disk.
+func removeData(ctx context.Context, cfg *Config) error {
+	var errs []error
+	for _, v := range cfg.Volumes {
+		errs = append(errs, volume.Remove(ctx, v, filepath.Join(dataDir(cfg), volumesDir)))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return tree.Remove(ctx, cfg.DataDir, filepath.Join("pods", cfg.ID))
+}
+
+// Sweep removes the sandboxes of a state directory (empty: DefaultStateDir) that
+// their creators left unfinished when they died, those from before the last
+// boot, and those with DieWithCreator whose creator is gone. If no sandbox is
+// left, it also removes what all of them shared: the nursery, the state
+// directory's mount, empty cgroup parents.
+//
+// It may run at any time, also while sandboxes are made and removed.
+func Sweep(ctx context.Context, stateDir string) error {
+	return wrap("sweep", "", sweep(ctx, orDefault(stateDir)))
+}
+
+func sweep(ctx context.Context, stateDir string) error {
+	var errs []error
+	parents := map[Cgroup]bool{{}: true}
+	for id, err := range state.List(stateDir) {
+		if err != nil {
+			return err
+		}
+		dead, parent, err := isDead(ctx, stateDir, id)
+		parents[parent] = true
+		if err == nil && dead {
+			err = Remove(ctx, stateDir, id)
+		}
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	for range state.List(stateDir) {
+		return nil // somebody is at home
+	}
+	for parent := range parents {
+		errs = append(errs, cgroup.RemoveParent(parent))
+	}
+	errs = append(errs, state.Release(stateDir, func() error {
+		return namespace.Unpin(filepath.Join(stateDir, nurseryName))
+	}))
+	return errors.Join(errs...)
+}
+
+// isDead reports whether a sandbox can only be removed.
+func isDead(ctx context.Context, stateDir, id string) (bool, Cgroup, error) {
+	entry, err := openEntry(stateDir, id)
+	if errors.Is(err, ErrNotExist) {
+		return false, Cgroup{}, nil
+	}
+	if err != nil {
+		return false, Cgroup{}, err
+	}
+	defer entry.Close()
+	var in intent
+	if err := entry.Read(configFile, &in); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, Cgroup{}, err
+	}
+	if in.BootID == state.BootID() {
+		// Held by New for as long as it works; short, or it is not dead.
+		short, cancel := context.WithTimeout(ctx, time.Millisecond)
+		defer cancel()
+		lock, err := entry.Lock(short, true)
+		if err != nil {
+			return false, in.Config.Cgroup, ctx.Err()
+		}
+		lock.Unlock()
+		s, err := open(ctx, stateDir, id)
+		if err == nil {
+			alive, err := creatorAlive(in.Creator)
+			return s.cfg.DieWithCreator && !alive, in.Config.Cgroup, errors.Join(err, s.Close())
+		}
+		if !errors.Is(err, ErrIncomplete) {
+			return false, in.Config.Cgroup, err
+		}
+	}
+	return true, in.Config.Cgroup, nil
+}

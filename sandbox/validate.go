@@ -1,0 +1,231 @@
+package sandbox
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/barepod/barepod/internal/invalid"
+	"github.com/barepod/barepod/namespace"
+	"github.com/barepod/barepod/volume"
+)
+
+// hostKinds are the namespaces that can be taken from the host.
+const hostKinds = namespace.Net | namespace.IPC | namespace.UTS | namespace.PID
+
+// complete returns a deep copy of the configuration with the defaults filled in.
+func (c Config) complete() Config {
+	if c.ID == "" {
+		b := make([]byte, 12)
+		_, _ = rand.Read(b) // never fails
+		c.ID = hex.EncodeToString(b)
+	}
+	if c.Hostname == "" {
+		c.Hostname = c.Name
+	}
+	if c.StateDir == "" {
+		c.StateDir = DefaultStateDir
+	}
+	if c.DataDir == "" {
+		c.DataDir = DefaultDataDir
+	}
+	if c.ShmSize == 0 {
+		c.ShmSize = DefaultShmSize
+	}
+	return c.clone()
+}
+
+func (c Config) clone() Config {
+	c.Sysctls = maps.Clone(c.Sysctls)
+	c.DNS.Nameservers = slices.Clone(c.DNS.Nameservers)
+	c.DNS.Searches = slices.Clone(c.DNS.Searches)
+	c.DNS.Options = slices.Clone(c.DNS.Options)
+	c.HostAliases = slices.Clone(c.HostAliases)
+	for i := range c.HostAliases {
+		c.HostAliases[i].Hostnames = slices.Clone(c.HostAliases[i].Hostnames)
+	}
+	c.Volumes = volume.Clone(c.Volumes)
+	c.Labels = maps.Clone(c.Labels)
+	c.Annotations = maps.Clone(c.Annotations)
+	return c
+}
+
+// Validate returns an *InvalidError for the first field that is wrong on any
+// machine. New calls it.
+func (c Config) Validate() error {
+	full := c.complete()
+	return full.validate()
+}
+
+func (c *Config) validate() error {
+	bad := func(field string, value any, reason string) error {
+		return &invalid.Error{Field: field, Value: value, Reason: reason}
+	}
+	checks := []error{
+		invalid.ID("ID", c.ID),
+		invalid.Label("Name", c.Name),
+		invalid.Hostname("Hostname", c.Hostname),
+		invalid.AbsPath("StateDir", c.StateDir),
+		invalid.AbsPath("DataDir", c.DataDir),
+		invalid.Within("Resources", c.Resources.Validate()),
+		invalid.Within("Cgroup", c.Cgroup.Validate()),
+	}
+	if c.HostNamespaces&^hostKinds != 0 {
+		checks = append(checks, bad("HostNamespaces", c.HostNamespaces, "must be of net, ipc, uts, pid"))
+	}
+	if c.HostNamespaces.Has(namespace.PID) && c.ShareProcessNamespace {
+		checks = append(checks, bad("ShareProcessNamespace", true, "must not be set with the host's PID namespace"))
+	}
+	if c.HostNamespaces.Has(namespace.UTS) && c.Hostname != c.Name {
+		checks = append(checks, bad("Hostname", c.Hostname, "must be empty with the host's UTS namespace"))
+	}
+	if c.ShmSize < 0 {
+		checks = append(checks, bad("ShmSize", c.ShmSize, "must not be negative"))
+	}
+	for name, value := range c.Sysctls {
+		checks = append(checks, checkSysctl("Sysctls", name, value, c.HostNamespaces^hostKinds))
+	}
+	checks = append(checks, c.DNS.validate())
+	for i, a := range c.HostAliases {
+		checks = append(checks, invalid.Within(fmt.Sprintf("HostAliases[%d]", i), a.validate()))
+	}
+	checks = append(checks, volume.ValidateVolumes(c.Volumes))
+	for _, err := range checks {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *DNS) validate() error {
+	if d.Policy != DNSDefault && d.Policy != DNSNone {
+		return &invalid.Error{Field: "DNS.Policy", Value: d.Policy, Reason: `must be "" or "None"`}
+	}
+	for i, a := range d.Nameservers {
+		if !a.IsValid() {
+			return &invalid.Error{Field: fmt.Sprintf("DNS.Nameservers[%d]", i), Value: a, Reason: "must be an IP address"}
+		}
+	}
+	for what, words := range map[string][]string{"Searches": d.Searches, "Options": d.Options} {
+		for i, w := range words {
+			if !isWord(w) {
+				return &invalid.Error{Field: fmt.Sprintf("DNS.%s[%d]", what, i), Value: w, Reason: "must be one word"}
+			}
+		}
+	}
+	return nil
+}
+
+func (a *HostAlias) validate() error {
+	if !a.IP.IsValid() || a.IP.Zone() != "" {
+		return &invalid.Error{Field: "IP", Value: a.IP, Reason: "must be an IP address"}
+	}
+	if len(a.Hostnames) == 0 {
+		return &invalid.Error{Field: "Hostnames", Reason: "must not be empty"}
+	}
+	for i, h := range a.Hostnames {
+		if !isWord(h) {
+			return &invalid.Error{Field: fmt.Sprintf("Hostnames[%d]", i), Value: h, Reason: "must be one word"}
+		}
+	}
+	return nil
+}
+
+// isWord reports whether s can stand in a line of words (CVE-2022-4318).
+func isWord(s string) bool {
+	return s != "" && len(s) <= 253 && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '#' })
+}
+
+// validate checks what can be wrong with the command on any machine.
+func (c *Cmd) validate() error {
+	bad := func(field string, value any, reason string) error {
+		return &invalid.Error{Field: field, Value: value, Reason: reason}
+	}
+	checks := []error{}
+	if c.Name != "" {
+		checks = append(checks, invalid.Label("Name", c.Name))
+	}
+	if c.Path == "" {
+		checks = append(checks, bad("Path", c.Path, "must not be empty"))
+	}
+	for _, s := range []struct {
+		field string
+		words []string
+	}{{"Path", []string{c.Path}}, {"Args", c.Args}, {"Env", c.Env}} {
+		for i, w := range s.words {
+			if strings.IndexByte(w, 0) >= 0 {
+				checks = append(checks, bad(s.field, w, "must not have a NUL"))
+			}
+			if s.field == "Env" && strings.IndexByte(w, '=') < 1 {
+				checks = append(checks, bad(fmt.Sprintf("Env[%d]", i), w, `must be "key=value"`))
+			}
+		}
+	}
+	if c.Dir != "" && c.Dir != "/" {
+		checks = append(checks, invalid.AbsPath("Dir", c.Dir))
+	}
+	_, err := c.Capabilities.set()
+	checks = append(checks, err, validateRlimits(c.Rlimits), invalid.Within("Resources", c.Resources.Validate()))
+	checks = append(checks, c.validateTarget()...)
+	for _, err := range checks {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// validateTarget checks what only a container has, and only a container may.
+func (c *Cmd) validateTarget() []error {
+	if c.target != nil {
+		if c.Rootfs != nil || len(c.Mounts) > 0 || c.Resources != (Resources{}) {
+			return []error{&invalid.Error{Field: "Rootfs, Mounts, Resources", Reason: "must be empty: they are those of the container"}}
+		}
+		return nil
+	}
+	checks := []error{c.validateRootfs(), volume.ValidateMounts(c.sb.cfg.Volumes, c.Mounts)}
+	for i, m := range c.Mounts {
+		if m.Path == "/proc" || strings.HasPrefix(m.Path, "/proc/") {
+			// CVE-2019-19921: what masks /proc must not be reachable.
+			checks = append(checks, &invalid.Error{Field: fmt.Sprintf("Mounts[%d].Path", i), Value: m.Path, Reason: "must not be in /proc"})
+		}
+	}
+	return checks
+}
+
+func (c *Cmd) validateRootfs() error {
+	at := func(err error) error { return invalid.Within("Rootfs", err) }
+	switch r := c.Rootfs.(type) {
+	case Dir:
+		if path.Clean(r.Path) == "/" {
+			return at(&invalid.Error{Field: "Path", Value: r.Path, Reason: "must not be the host's root: that is HostRoot"})
+		}
+		return at(invalid.AbsPath("Path", r.Path))
+	case Overlay:
+		if len(r.Lower) == 0 || len(r.Lower) > maxLower {
+			return at(&invalid.Error{Field: "Lower", Value: len(r.Lower), Reason: fmt.Sprintf("must be 1 to %d directories", maxLower)})
+		}
+		for i, l := range r.Lower {
+			if err := invalid.AbsPath(fmt.Sprintf("Lower[%d]", i), filepath.Clean(l)); err != nil {
+				return at(err)
+			}
+		}
+		return nil
+	case HostRoot, Scratch:
+		return nil
+	case nil:
+		return &invalid.Error{Field: "Rootfs", Reason: "must be set"}
+	default:
+		return &invalid.Error{Field: "Rootfs", Value: fmt.Sprintf("%T", r), Reason: "must be Dir, Overlay, HostRoot or Scratch, not a pointer"}
+	}
+}
+
+// maxLower is how many layers fit into the one page of mount options; the
+// kernel's own limit is 500 (OVL_MAX_STACK).
+const maxLower = 400
