@@ -30,7 +30,7 @@ type anchor struct {
 	volumes []*volume.Mounted
 
 	mnt     *namespace.Handle
-	context namespace.Set // net, ipc, uts as far as they are the pod's own
+	context namespace.Set // net, ipc, uts, the pod's own or the host's
 }
 
 // build makes the pod's namespaces: on a thread that is thrown away, which
@@ -47,13 +47,11 @@ func (a *anchor) build() error {
 		}
 		return a.assemble()
 	})
+	// The handles were opened in the thread, the host's among them.
+	err = errors.Join(err, set.Close())
 	if err != nil {
 		return errors.Join(err, a.close())
 	}
-	if a.cfg.ownKinds() == 0 {
-		return set.Close()
-	}
-	a.context = set
 	return nil
 }
 
@@ -101,6 +99,11 @@ func (a *anchor) assemble() error {
 		return err
 	}
 	defer self.Close()
+	// The thread's alone from here on; it ends with this call.
+	if err := sys.UnshareFS(); err != nil {
+		return err
+	}
+	sys.Umask(0)
 	var files fileSet
 	defer files.close()
 	base, err := a.podFS(&files)
@@ -114,7 +117,11 @@ func (a *anchor) assemble() error {
 		if err != nil {
 			return err
 		}
-		files.add(ns)
+		h, err := namespace.FromFile(ns)
+		if err != nil {
+			return errors.Join(err, ns.Close())
+		}
+		a.context = append(a.context, h)
 		pin, err := sys.CloneMount(ns, false)
 		if err != nil {
 			return err
@@ -127,7 +134,7 @@ func (a *anchor) assemble() error {
 		return err
 	}
 
-	if err := errors.Join(sys.UnshareFS(), sys.Setns(a.nursery.File(), int(namespace.Mount)), sys.Unshare(int(namespace.Mount))); err != nil {
+	if err := errors.Join(sys.Setns(a.nursery.File(), int(namespace.Mount)), sys.Unshare(int(namespace.Mount))); err != nil {
 		return err
 	}
 	mnt, err := sys.OpenAt(self, "mnt")
@@ -183,7 +190,7 @@ func (a *anchor) podFS(files *fileSet) (*os.File, error) {
 			return err
 		}
 		_, err = f.WriteString(content)
-		return errors.Join(err, sys.Chmod(f, 0o644), f.Close())
+		return errors.Join(err, f.Close())
 	}
 	for name, content := range a.etc {
 		if err := touch(program.AnchorEtc+"/"+name, content); err != nil {

@@ -55,6 +55,7 @@ func makeNursery() (*namespace.Handle, error) {
 	set, err := namespace.Unshare(namespace.Mount, func() error {
 		// A copy of the host's mounts until the pivot: private, so that
 		// nothing done here shows there.
+		sys.Umask(0)
 		root, err := sys.OpenPath(nil, "/", true)
 		if err != nil {
 			return err
@@ -73,16 +74,10 @@ func makeNursery() (*namespace.Handle, error) {
 			if err := sys.MkdirAt(tmpfs, dir[1:], 0o755); err != nil {
 				return err
 			}
-			if err := sys.ChmodAt(tmpfs, dir[1:], 0o755); err != nil {
-				return err
-			}
 		}
 		for _, d := range devices {
 			name := program.AnchorDev[1:] + "/" + d.name
 			if err := sys.MknodAt(tmpfs, name, syscall.S_IFCHR|0o666, d.major, d.minor); err != nil {
-				return err
-			}
-			if err := sys.ChmodAt(tmpfs, name, 0o666); err != nil {
 				return err
 			}
 		}

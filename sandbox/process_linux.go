@@ -294,7 +294,14 @@ func (p *Process) clear(ctx context.Context) error {
 			return err
 		}
 		// In a shared PID namespace others of the container may live on.
-		if err := errors.Join(g.Kill(ctx), g.Remove(ctx)); err != nil {
+		populated, err := g.Populated()
+		if err == nil && populated {
+			err = g.Kill(ctx)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := g.Remove(ctx); err != nil {
 			return err
 		}
 	}

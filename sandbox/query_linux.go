@@ -104,7 +104,11 @@ func (s *Sandbox) StorePut(name string, v any) error {
 	if err := invalid.Label("name", name); err != nil {
 		return wrap("store", s.cfg.ID, err)
 	}
-	return wrap("store", s.cfg.ID, s.entry.Write(storeDir+"/"+name, v))
+	err := s.entry.Mkdir(storeDir)
+	if err == nil {
+		err = s.entry.Write(storeDir+"/"+name, v)
+	}
+	return wrap("store", s.cfg.ID, err)
 }
 
 // StoreGet reads into v what StorePut has kept under a name. The error matches

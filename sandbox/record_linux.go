@@ -9,11 +9,10 @@ import (
 
 // Files of a sandbox in its state directory.
 const (
-	configFile = "config"  // intent: what is to be made
-	resultFile = "sandbox" // what was made, complete before the pin
-	anchorPin  = "anchor"  // the pin: the commit
-	storeDir   = "store"   // data of the packages above
-	procsDir   = "procs"   // one directory for each process
+	stateFile = "sandbox" // what is to be made, and when it is, what was made
+	anchorPin = "anchor"  // the pin: the commit
+	storeDir  = "store"   // data of the packages above
+	procsDir  = "procs"   // one directory for each process
 )
 
 // Files of a process in its directory.
@@ -25,17 +24,19 @@ const (
 // stateVersion changes with the meaning of the files.
 const stateVersion = 1
 
-// intent is the content of configFile.
-type intent struct {
+// record is the content of stateFile.
+type record struct {
 	Version   int       `json:"version"`
 	BootID    string    `json:"bootId"`
 	CreatedAt time.Time `json:"createdAt"`
 	// Creator matters for DieWithCreator.
 	Creator state.Proc `json:"creator"`
 	Config  Config     `json:"config"`
+	// Made is nil until everything is made; only the pin is missing then.
+	Made *result `json:"made,omitempty"`
 }
 
-// result is the content of resultFile.
+// result is what New made.
 type result struct {
 	Anchor     namespace.ID                    `json:"anchor"`
 	Namespaces map[namespace.Kind]namespace.ID `json:"namespaces"`

@@ -60,8 +60,8 @@ func remove(ctx context.Context, stateDir, id string) error {
 	defer lock.Unlock()
 
 	// What the ID does not tell; without it nothing else was made.
-	var in intent
-	err = entry.Read(configFile, &in)
+	var in record
+	err = entry.Read(stateFile, &in)
 	if errors.Is(err, fs.ErrNotExist) {
 		return entry.Remove(ctx)
 	}
@@ -70,7 +70,7 @@ func remove(ctx context.Context, stateDir, id string) error {
 	}
 	in.Config.ID, in.Config.StateDir = id, stateDir
 	in.Config = in.Config.complete()
-	r := remover{cfg: &in.Config, entry: entry, sameBoot: in.BootID == state.BootID()}
+	r := remover{cfg: &in.Config, made: in.Made, entry: entry, sameBoot: in.BootID == state.BootID()}
 	var failed []error
 	steps := []struct {
 		name string
@@ -102,6 +102,7 @@ func remove(ctx context.Context, stateDir, id string) error {
 // remover is a removal under way.
 type remover struct {
 	cfg      *Config
+	made     *result // nil if New did not come that far
 	entry    *state.Entry
 	sameBoot bool
 }
@@ -122,9 +123,8 @@ func (r *remover) processes(ctx context.Context) error {
 	for _, name := range names {
 		errs = append(errs, r.endKeeper(ctx, name))
 	}
-	var res result
-	if err := r.entry.Read(resultFile, &res); err == nil && res.Init != nil {
-		errs = append(errs, endProcess(ctx, *res.Init))
+	if r.made != nil && r.made.Init != nil {
+		errs = append(errs, endProcess(ctx, *r.made.Init))
 	}
 	return errors.Join(errs...)
 }
@@ -254,8 +254,8 @@ func isDead(ctx context.Context, stateDir, id string) (bool, Cgroup, error) {
 		return false, Cgroup{}, err
 	}
 	defer entry.Close()
-	var in intent
-	if err := entry.Read(configFile, &in); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	var in record
+	if err := entry.Read(stateFile, &in); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, Cgroup{}, err
 	}
 	if in.BootID == state.BootID() {

@@ -25,6 +25,7 @@ import (
 type Sandbox struct {
 	cfg       Config
 	createdAt time.Time
+	rec       record
 	res       result
 	entry     *state.Entry
 	anchor    *namespace.Handle
@@ -123,16 +124,17 @@ func (s *Sandbox) make(ctx context.Context, nursery *namespace.Handle, u *undo.S
 			if err != nil {
 				return err
 			}
-			return s.entry.Write(configFile, intent{Version: stateVersion, BootID: state.BootID(), CreatedAt: s.createdAt, Creator: creator, Config: s.cfg})
-		}},
-		{"directories", func() error {
-			return errors.Join(s.entry.Mkdir(procsDir), s.entry.Mkdir(storeDir))
+			s.rec = record{Version: stateVersion, BootID: state.BootID(), CreatedAt: s.createdAt, Creator: creator, Config: s.cfg}
+			return s.entry.Write(stateFile, s.rec)
 		}},
 		{"cgroup", func() error { return s.makeCgroup(u) }},
 		{"anchor", func() error { return s.makeAnchor(ctx, nursery, u) }},
 		{"init", func() error { return s.startInit(ctx, nursery, u) }},
 		{"lifeline", s.openLifeline},
-		{"result", func() error { return s.entry.Write(resultFile, s.res) }},
+		{"result", func() error {
+			s.rec.Made = &s.res
+			return s.entry.Write(stateFile, s.rec)
+		}},
 		{"pin", func() error {
 			u.Push("unpin", func(context.Context) error { return namespace.Unpin(s.pinPath()) })
 			return s.anchor.Pin(s.pinPath())
@@ -196,18 +198,13 @@ func (s *Sandbox) makeAnchor(ctx context.Context, nursery *namespace.Handle, u *
 	if err := a.build(); err != nil {
 		return err
 	}
-	s.anchor = a.mnt
-	shared, err := openPins(a.mnt, false)
-	if err != nil {
-		return errors.Join(err, a.context.Close())
-	}
-	s.shared = shared
+	s.anchor, s.shared = a.mnt, a.context
 	s.res.Anchor = a.mnt.ID()
 	s.res.Namespaces = map[namespace.Kind]namespace.ID{}
-	for _, h := range shared {
+	for _, h := range s.shared {
 		s.res.Namespaces[h.Kind()] = h.ID()
 	}
-	return a.context.Close()
+	return nil
 }
 
 // creatorAlive reports whether the process that called New still runs.
@@ -247,8 +244,8 @@ func open(ctx context.Context, stateDir, id string) (_ *Sandbox, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	var in intent
-	if err := entry.Read(configFile, &in); errors.Is(err, fs.ErrNotExist) {
+	var in record
+	if err := entry.Read(stateFile, &in); errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrIncomplete
 	} else if err != nil {
 		return nil, err
@@ -261,11 +258,10 @@ func open(ctx context.Context, stateDir, id string) (_ *Sandbox, err error) {
 	}
 	s.cfg, s.createdAt = in.Config, in.CreatedAt
 	s.cfg.StateDir = stateDir // as it is reached now
-	if err := entry.Read(resultFile, &s.res); errors.Is(err, fs.ErrNotExist) {
+	if in.Made == nil {
 		return nil, ErrIncomplete
-	} else if err != nil {
-		return nil, err
 	}
+	s.res = *in.Made
 	if s.cgroup, err = cgroup.Open(s.cfg.Cgroup, s.cfg.ID); err != nil {
 		return nil, err
 	}

@@ -47,6 +47,9 @@
 //   - What the host mounts below a HostPath after Make, and a Mount with
 //     propagation sees, has the attributes that the host gave it, also for
 //     device nodes.
+//   - A HostPath holds what the host has mounted below it, also after the host
+//     has unmounted that, unless the mounts there are shared. With "/" these are
+//     the pinned namespaces of other pods too.
 //   - Remove does not change the attributes of files: one that a container with
 //     CAP_LINUX_IMMUTABLE made immutable has to be freed by chattr(1) first.
 //   - UsageOf an EmptyDir on disk without SizeLimit reads all its directories.

@@ -8,7 +8,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -16,40 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/barepod/barepod/internal/testutil"
 	"github.com/barepod/barepod/volume"
 )
-
-// TestMain fails if the tests leave descriptors open.
-func TestMain(m *testing.M) {
-	before := openFiles()
-	code := m.Run()
-	if after := openFiles(); code == 0 && len(after) > len(before) {
-		fmt.Fprintln(os.Stderr, "descriptors leaked:", after)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func openFiles() (targets []string) {
-	links, err := filepath.Glob("/proc/self/fd/*")
-	if err != nil {
-		panic(err)
-	}
-	for _, link := range links {
-		// The test binary's own, which come and go: the runtime's poller.
-		if target, err := os.Readlink(link); err == nil && !strings.HasPrefix(target, "anon_inode:") {
-			targets = append(targets, target)
-		}
-	}
-	return targets
-}
-
-func requireRoot(t testing.TB) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
-	}
-}
 
 // storage makes a directory such as Make wants.
 func storage(t testing.TB) string {
@@ -62,7 +30,7 @@ func storage(t testing.TB) string {
 // makeVolume makes v and returns a path that leads into it.
 func makeVolume(t *testing.T, v volume.Volume, storage string) (*volume.Mounted, string) {
 	t.Helper()
-	requireRoot(t)
+	testutil.RequireRoot(t)
 	m, err := volume.Make(t.Context(), v, storage)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, m.Close()) })
@@ -70,8 +38,9 @@ func makeVolume(t *testing.T, v volume.Volume, storage string) (*volume.Mounted,
 }
 
 // withUmask runs the test with a umask that a host program may have.
-func withUmask(t *testing.T, mask int) {
+func withUmask(t *testing.T) {
 	t.Helper()
+	const mask = 0o077
 	old := syscall.Umask(mask)
 	t.Cleanup(func() { require.Equal(t, mask, syscall.Umask(old), "the umask was changed") })
 }
@@ -90,7 +59,7 @@ func statfs(t *testing.T, path string) (st unix.Statfs_t) {
 
 func mount(t *testing.T, source, target, fstype string, flags uintptr, data string) {
 	t.Helper()
-	requireRoot(t)
+	testutil.RequireRoot(t)
 	require.NoError(t, unix.Mount(source, target, fstype, flags, data))
 	t.Cleanup(func() { require.NoError(t, unix.Unmount(target, unix.MNT_DETACH)) })
 }
@@ -118,14 +87,14 @@ func TestMemory(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			withUmask(t, 0o077)
+			withUmask(t)
 			v := emptyDir(volume.EmptyDir{Medium: volume.MediumMemory, SizeLimit: tt.limit})
 			m, path := makeVolume(t, v, "")
 			require.True(t, m.Dir)
 			st := statfs(t, path)
 			require.EqualValues(t, unix.TMPFS_MAGIC, st.Type)
 			if tt.size != 0 && os.Getpagesize() == page {
-				require.EqualValues(t, tt.size, int64(st.Blocks)*st.Bsize)
+				require.Equal(t, tt.size, int64(st.Blocks)*st.Bsize)
 			}
 			require.EqualValues(t, tt.inodes, st.Files)
 			require.EqualValues(t, unix.ST_NODEV|unix.ST_NOSUID, st.Flags&(unix.ST_NODEV|unix.ST_NOSUID|unix.ST_RDONLY|unix.ST_NOEXEC))
@@ -156,7 +125,7 @@ func TestCase_R24_MemoryVolumeIsLimited(t *testing.T) {
 }
 
 func TestDisk(t *testing.T) {
-	withUmask(t, 0o077)
+	withUmask(t)
 	dir, v := storage(t), emptyDir(volume.EmptyDir{})
 	m, path := makeVolume(t, v, dir)
 	require.True(t, m.Dir)
@@ -178,9 +147,7 @@ func TestDisk(t *testing.T) {
 
 	require.NoError(t, volume.Remove(t.Context(), v, dir))
 	require.NoError(t, volume.Remove(t.Context(), v, dir), "is idempotent")
-	entries, err := os.ReadDir(dir)
-	require.NoError(t, err)
-	require.Empty(t, entries)
+	requireEmpty(t, dir)
 	require.NoError(t, volume.Remove(t.Context(), v, dir+"/none"))
 }
 
@@ -207,7 +174,7 @@ func attach(t *testing.T, m *volume.Mounted, at string) {
 }
 
 func TestStorageIsChecked(t *testing.T) {
-	requireRoot(t)
+	testutil.RequireRoot(t)
 	dir, v := storage(t), emptyDir(volume.EmptyDir{})
 	link := filepath.Join(t.TempDir(), "link")
 	require.NoError(t, os.Symlink(dir, link))
@@ -242,7 +209,7 @@ func TestMakeRefuses(t *testing.T) {
 }
 
 func TestConcurrently(t *testing.T) {
-	requireRoot(t)
+	testutil.RequireRoot(t)
 	dir := storage(t)
 	var wg sync.WaitGroup
 	errs := make([]error, 64)
@@ -261,13 +228,11 @@ func TestConcurrently(t *testing.T) {
 	}
 	wg.Wait()
 	require.NoError(t, errors.Join(errs...))
-	entries, err := os.ReadDir(dir)
-	require.NoError(t, err)
-	require.Empty(t, entries)
+	requireEmpty(t, dir)
 }
 
 func BenchmarkMake(b *testing.B) {
-	requireRoot(b)
+	testutil.RequireRoot(b)
 	for _, v := range []volume.Volume{
 		{Name: "disk", Source: volume.EmptyDir{}},
 		{Name: "memory", Source: volume.EmptyDir{Medium: volume.MediumMemory}},

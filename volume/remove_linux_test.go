@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/barepod/barepod/internal/testutil"
 	"github.com/barepod/barepod/volume"
 )
 
@@ -39,7 +40,7 @@ func TestCVE_2017_1002102(t *testing.T) {
 		requireKept(t)
 	})
 	t.Run("volume is a link", func(t *testing.T) {
-		requireRoot(t)
+		testutil.RequireRoot(t)
 		dir := storage(t)
 		require.NoError(t, os.Symlink(host, dir+"/data"))
 		require.NoError(t, volume.Remove(t.Context(), v, dir))
@@ -70,7 +71,7 @@ func TestCVE_2017_1002102(t *testing.T) {
 
 // TestRemoveUnfinished removes what a Make that was killed may leave.
 func TestRemoveUnfinished(t *testing.T) {
-	requireRoot(t)
+	testutil.RequireRoot(t)
 	v := emptyDir(volume.EmptyDir{SizeLimit: 1 << 20})
 	tests := []struct {
 		name string
@@ -90,9 +91,7 @@ func TestRemoveUnfinished(t *testing.T) {
 			dir := storage(t)
 			tt.make(t, dir)
 			require.NoError(t, volume.Remove(t.Context(), v, dir))
-			entries, err := os.ReadDir(dir)
-			require.NoError(t, err)
-			require.Empty(t, entries)
+			requireEmpty(t, dir)
 		})
 	}
 }

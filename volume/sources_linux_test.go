@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/barepod/barepod/internal/testutil"
 	"github.com/barepod/barepod/volume"
 )
 
@@ -54,8 +55,8 @@ func TestHostPath(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			requireRoot(t)
-			withUmask(t, 0o077)
+			testutil.RequireRoot(t)
+			withUmask(t)
 			dir := t.TempDir()
 			write(t, dir+"/dir/x", "x")
 			write(t, dir+"/file", "x")
@@ -138,7 +139,7 @@ func TestHostPathPropagates(t *testing.T) {
 }
 
 func TestFiles(t *testing.T) {
-	withUmask(t, 0o077)
+	withUmask(t)
 	big := strings.Repeat("0123456789", 100_000)
 	v := files(map[string]volume.File{
 		"plain":        {Content: []byte("x")},

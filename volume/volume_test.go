@@ -9,8 +9,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/barepod/barepod/internal/testutil"
 	"github.com/barepod/barepod/volume"
 )
+
+func TestMain(m *testing.M) { testutil.Main(m) }
 
 func files(items map[string]volume.File) volume.Volume {
 	return volume.Volume{Name: "conf", Source: volume.Files{Items: items}}

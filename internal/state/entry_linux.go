@@ -3,6 +3,7 @@ package state
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,9 +21,6 @@ import (
 
 // maxFile bounds what is read back.
 const maxFile = 16 << 20
-
-// entryLock is the entry's lock file. It is not removed before all the rest.
-const entryLock = "lock"
 
 // Entry is a directory of state: a sandbox's, or a part of it.
 type Entry struct {
@@ -57,10 +55,18 @@ func (e *Entry) Mkdir(name string) error {
 	return nil
 }
 
-// Create makes the entry name in the directory dir of this one. It is
-// fs.ErrExist if there is one. The caller must close it.
+// Create makes the entry name in the directory dir of this one, which is made
+// as well if it is missing. It is fs.ErrExist if there is such an entry. The
+// caller must close it.
 func (e *Entry) Create(dir, name string) (*Entry, error) {
-	if err := sys.MkdirAt(e.dir, dir+"/"+name, 0o700); err != nil {
+	err := sys.MkdirAt(e.dir, dir+"/"+name, 0o700)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := e.Mkdir(dir); err != nil {
+			return nil, err
+		}
+		err = sys.MkdirAt(e.dir, dir+"/"+name, 0o700)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return e.Open(dir, name)
@@ -96,20 +102,28 @@ func (e *Entry) Names(dir string) ([]string, error) {
 // or the new one. There is no fsync: state is on tmpfs, and nothing of a
 // sandbox survives the kernel.
 func (e *Entry) Write(name string, v any) error {
+	return writeJSON(e.dir, name, v)
+}
+
+func writeJSON(dir *os.File, name string, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("state %s: %w", name, err)
 	}
-	tmp := path.Join(path.Dir(name), "."+path.Base(name)+".tmp")
-	f, err := sys.Openat2(e.dir, tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, 0o600, sys.Beneath)
+	// A name of its own, for several may write at once without a lock.
+	tmp := path.Join(path.Dir(name), "."+path.Base(name)+"."+rand.Text()[:8])
+	f, err := sys.CreateAt(dir, tmp, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(b)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = sys.RenameAt(dir, tmp, name)
 	}
-	return sys.RenameAt(e.dir, tmp, name)
+	if err != nil {
+		return errors.Join(err, sys.UnlinkAt(dir, tmp))
+	}
+	return nil
 }
 
 // Read reads the JSON of the file name into v, strictly. It is fs.ErrNotExist
@@ -123,6 +137,9 @@ func (e *Entry) Read(name string, v any) error {
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
 		return fmt.Errorf("state %s: %w", name, err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("state %s: more than one value", name)
 	}
 	return nil
 }
@@ -142,8 +159,13 @@ func (e *Entry) ReadFile(name string) ([]byte, error) {
 }
 
 // Remove removes the entry with all that is in it, never following a link or
-// going through a mount. It is idempotent.
-func (e *Entry) Remove(ctx context.Context) error { return tree.RemoveAt(ctx, e.parent, e.name) }
+// going through a mount: then it matches tree.ErrMounted. It is idempotent.
+func (e *Entry) Remove(ctx context.Context) error {
+	if err := isAt(e.dir, e.parent, e.name); errors.Is(err, fs.ErrNotExist) {
+		return nil // and whatever has the name now is not ours
+	}
+	return tree.RemoveAt(ctx, e.parent, e.name)
+}
 
 // Lock is a held lock of an entry.
 type Lock struct{ file *os.File }
@@ -156,9 +178,11 @@ func (l *Lock) File() *os.File { return l.file }
 func (l *Lock) Unlock() { _ = l.file.Close() }
 
 // Lock takes the entry's lock, shared or exclusive, and waits for it as long as
-// ctx allows. It is fs.ErrNotExist if the entry is removed meanwhile.
+// ctx allows. It is fs.ErrNotExist if the entry was removed meanwhile. The
+// caller must unlock it.
 func (e *Entry) Lock(ctx context.Context, exclusive bool) (*Lock, error) {
-	f, err := sys.Openat2(e.dir, entryLock, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600, sys.Beneath)
+	// The directory itself, opened anew: flock(2) belongs to the open file.
+	f, err := sys.Openat2(e.dir, ".", os.O_RDONLY|syscall.O_DIRECTORY, 0, sys.Beneath)
 	if err != nil {
 		return nil, err
 	}
@@ -169,34 +193,22 @@ func (e *Entry) Lock(ctx context.Context, exclusive bool) (*Lock, error) {
 }
 
 func (e *Entry) lock(ctx context.Context, f *os.File, exclusive bool) error {
-	how := syscall.LOCK_SH
-	if exclusive {
-		how = syscall.LOCK_EX
-	}
 	// flock(2) cannot be bounded by a context; waiting for a lock is rare and
 	// short, so asking again is good enough.
 	for pause := 50 * time.Microsecond; ; pause = min(2*pause, 5*time.Millisecond) {
-		err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
+		err := sys.Flock(f, exclusive, false)
 		if err == nil {
 			break
 		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			return &os.PathError{Op: "flock", Path: f.Name(), Err: err}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for the lock: %w", ctx.Err())
+			return fmt.Errorf("wait for lock %s: %w", f.Name(), ctx.Err())
 		case <-time.After(pause):
 		}
 	}
 	// The holder before us may have removed the entry.
-	now, err := sys.StatAt(e.parent, e.name)
-	if err != nil {
-		return err
-	}
-	ours, err := sys.StatAt(e.dir, "")
-	if err == nil && now.Ino != ours.Ino {
-		err = fs.ErrNotExist
-	}
-	return err
+	return isAt(e.dir, e.parent, e.name)
 }

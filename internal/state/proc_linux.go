@@ -60,10 +60,12 @@ func (p Proc) Open() (*os.File, error) {
 		return nil, os.ErrProcessDone
 	}
 	f, err := sys.PidfdOpen(p.PID)
-	if errors.Is(err, syscall.ESRCH) {
+	switch {
+	case errors.Is(err, syscall.ESRCH), errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.EINVAL):
+		// Nobody has the number; or a thread has it, which is another error
+		// from kernel to kernel.
 		return nil, os.ErrProcessDone
-	}
-	if err != nil {
+	case err != nil:
 		return nil, err
 	}
 	// Only now: whatever has the number is held by the descriptor.
@@ -84,36 +86,24 @@ func (p Proc) Open() (*os.File, error) {
 	return f, nil
 }
 
-// WaitPidfd waits until the process has ended, through Go's poller and so
-// without a thread of its own, or until ctx ends. Any number of goroutines may
-// wait on one file, which must be non-blocking.
+// WaitPidfd waits until the process has ended, reaped or not, through Go's
+// poller and so without a thread of its own, or until ctx ends. Any number of
+// goroutines may wait on one pidfd.
 func WaitPidfd(ctx context.Context, pidfd *os.File) error {
 	if ended, err := sys.PidfdExited(pidfd); err != nil || ended {
 		return err
 	}
 	// A file of its own for each waiter: the deadline is the file's.
-	f, err := sys.Dup(pidfd)
+	end, err := sys.PidfdWatch(pidfd)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	stop := context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })
+	defer end.Close()
+	stop := context.AfterFunc(ctx, func() { _ = end.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	conn, err := f.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var exited bool
-	var perr error
-	err = conn.Read(func(fd uintptr) bool {
-		exited, perr = sys.PidfdExitedFD(fd)
-		return exited || perr != nil
-	})
-	switch {
-	case exited:
-		return nil
-	case ctx.Err() != nil:
+	err = sys.AwaitReadable(end)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return ctx.Err()
 	}
-	return errors.Join(err, perr)
+	return err
 }

@@ -14,15 +14,9 @@ func MknodAt(dir *os.File, name string, mode uint32, major, minor uint32) error 
 	return err
 }
 
-// Chmod sets the mode of the open file f, whatever the umask was.
-func Chmod(f *os.File, mode uint32) error {
-	return withFD(f, "fchmod", func(fd int) error { return unix.Fchmod(fd, mode) })
-}
-
-// ChmodAt sets the mode of name in dir, which must not be a symbolic link.
-func ChmodAt(dir *os.File, name string, mode uint32) error {
-	return withFD(dir, "fchmodat", func(fd int) error { return unix.Fchmodat(fd, name, mode, 0) })
-}
+// Umask sets the file mode creation mask of the calling thread, which must have a
+// file system context of its own (UnshareFS).
+func Umask(mask int) { unix.Umask(mask) }
 
 // CreateAt makes a new file in dir and opens it for writing.
 func CreateAt(dir *os.File, name string, mode uint32) (*os.File, error) {

@@ -14,8 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/barepod/barepod/internal/sys"
+	"github.com/barepod/barepod/internal/testutil"
 	"github.com/barepod/barepod/internal/tree"
 )
+
+func TestMain(m *testing.M) { testutil.Main(m) }
 
 func open(t *testing.T, path string) *os.File {
 	t.Helper()
@@ -34,9 +37,7 @@ func write(t *testing.T, path, content string) {
 // mountTmpfs mounts a tmpfs on path until the test ends.
 func mountTmpfs(t *testing.T, path string) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
-	}
+	testutil.RequireRoot(t)
 	require.NoError(t, unix.Mount("tmpfs", path, "tmpfs", 0, "size=64k,nr_inodes=16"))
 	t.Cleanup(func() { require.NoError(t, unix.Unmount(path, unix.MNT_DETACH)) })
 }
@@ -162,9 +163,7 @@ func TestRemoveStopsAtMounts(t *testing.T) {
 		})
 	}
 	t.Run("file", func(t *testing.T) {
-		if os.Geteuid() != 0 {
-			t.Skip("needs root")
-		}
+		testutil.RequireRoot(t)
 		dir := t.TempDir()
 		write(t, dir+"/source", "kept")
 		write(t, dir+"/it/file", "")

@@ -1,0 +1,6 @@
+package testutil
+
+var (
+	TrueImage  = trueImage
+	SettleTime = &settleTime
+)

@@ -1,0 +1,181 @@
+package testutil
+
+import (
+	"debug/elf"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// feature is something that not every machine has.
+type feature struct {
+	from  string       // what to do about it
+	probe func() error // why it is not there
+}
+
+func debian(pkg string) string { return "Debian package " + pkg }
+
+var features = map[string]feature{
+	"busybox":              {debian("busybox-static"), func() error { _, err := findBusybox(); return err }},
+	"crun":                 {debian("crun"), command("crun")},
+	"runc":                 {debian("runc"), command("runc")},
+	"gcc":                  {debian("gcc"), command("gcc")},
+	"sudo":                 {debian("sudo"), command("sudo")},
+	"ip":                   {debian("iproute2"), command("ip")},
+	"nsenter":              {debian("util-linux"), command("nsenter")},
+	"mkfs.xfs":             {debian("xfsprogs"), command("mkfs.xfs")},
+	"as":                   {debian("binutils"), command("as")},
+	"aarch64-linux-gnu-as": {debian("binutils-aarch64-linux-gnu"), command("aarch64-linux-gnu-as")},
+	"qemu-aarch64-static":  {debian("qemu-user-static"), command("qemu-aarch64-static")},
+
+	"overlay":          {"a kernel with CONFIG_OVERLAY_FS", probeOverlay},
+	"ipv6":             {"a kernel with IPv6 on", readable("/proc/sys/net/ipv6/conf/all/disable_ipv6")},
+	"cgroup":           {"a cgroup hierarchy on /sys/fs/cgroup that may be written", probeCgroup},
+	"cgroup2":          {"a cgroup v2 hierarchy with the memory and pids controllers", probeCgroup2},
+	"cgroup.kill":      {"cgroup v2 and Linux 5.14", probeCgroupKill},
+	"memory.oom":       {"a memory controller, v1 or v2, that counts OOM kills", probeOOM},
+	"CAP_SYS_RESOURCE": {"root with this capability", capability(unix.CAP_SYS_RESOURCE)},
+	"CAP_SYS_ADMIN":    {"root with this capability", capability(unix.CAP_SYS_ADMIN)},
+}
+
+func command(name string) func() error {
+	return func() error { _, err := exec.LookPath(name); return err }
+}
+
+func readable(path string) func() error {
+	return func() error { _, err := os.ReadFile(path); return err }
+}
+
+// capability probes whether the program has a capability now.
+func capability(number int) func() error {
+	return func() error {
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var data [2]unix.CapUserData
+		if err := unix.Capget(&header, &data[0]); err != nil {
+			return os.NewSyscallError("capget", err)
+		}
+		if data[number/32].Effective&(1<<(number%32)) == 0 {
+			return errors.New("not among the effective capabilities")
+		}
+		return nil
+	}
+}
+
+// probeOverlay makes an overlay file system that nothing is mounted from.
+func probeOverlay() error {
+	dir, err := os.MkdirTemp("", "overlay")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("fsopen overlay", err)
+	}
+	defer unix.Close(fs)
+	for _, o := range []string{"lowerdir", "upperdir", "workdir"} {
+		path := filepath.Join(dir, o)
+		if err := os.Mkdir(path, 0o700); err != nil {
+			return err
+		}
+		if err := unix.FsconfigSetString(fs, o, path); err != nil {
+			return os.NewSyscallError("fsconfig "+o, err)
+		}
+	}
+	return os.NewSyscallError("fsconfig create", unix.FsconfigCreate(fs))
+}
+
+// cgroup2Mount returns where the cgroup v2 hierarchy is.
+func cgroup2Mount() (string, error) {
+	for _, path := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+		var st unix.Statfs_t
+		if err := unix.Statfs(path, &st); err == nil && st.Type == unix.CGROUP2_SUPER_MAGIC {
+			return path, nil
+		}
+	}
+	return "", errors.New("no cgroup v2 hierarchy on /sys/fs/cgroup")
+}
+
+// inCgroup calls f with a new group below parent.
+func inCgroup(parent string, f func(dir string) error) error {
+	dir, err := os.MkdirTemp(parent, "barepod-probe")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(dir), os.Remove(dir))
+}
+
+func probeCgroup() error {
+	parent, err := cgroup2Mount()
+	if err != nil {
+		parent = "/sys/fs/cgroup/memory"
+	}
+	return inCgroup(parent, func(string) error { return nil })
+}
+
+func probeCgroup2() error {
+	parent, err := cgroup2Mount()
+	if err != nil {
+		return err
+	}
+	list, err := os.ReadFile(filepath.Join(parent, "cgroup.controllers"))
+	if err != nil {
+		return err
+	}
+	for _, c := range []string{"memory", "pids"} {
+		if !slices.Contains(strings.Fields(string(list)), c) {
+			return fmt.Errorf("no %s controller in %s", c, parent)
+		}
+	}
+	return inCgroup(parent, func(string) error { return nil })
+}
+
+func probeCgroupKill() error {
+	parent, err := cgroup2Mount()
+	if err != nil {
+		return err
+	}
+	return inCgroup(parent, func(dir string) error {
+		_, err := os.Stat(filepath.Join(dir, "cgroup.kill"))
+		return err
+	})
+}
+
+// probeOOM looks for the counter of OOM kills: in memory.oom_control from 4.13.
+func probeOOM() error {
+	if probeCgroup2() == nil {
+		return nil
+	}
+	return inCgroup("/sys/fs/cgroup/memory", func(dir string) error {
+		control, err := os.ReadFile(filepath.Join(dir, "memory.oom_control"))
+		if err == nil && !strings.Contains(string(control), "oom_kill ") {
+			err = errors.New("memory.oom_control without oom_kill")
+		}
+		return err
+	})
+}
+
+// findBusybox returns the path of a statically linked busybox.
+func findBusybox() (string, error) {
+	path, err := exec.LookPath("busybox")
+	if err != nil {
+		return "", err
+	}
+	f, err := elf.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			return "", fmt.Errorf("%s is linked dynamically", path)
+		}
+	}
+	return path, nil
+}
