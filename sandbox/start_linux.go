@@ -34,7 +34,7 @@ func (c *Cmd) Start(ctx context.Context) (*Process, error) {
 	}
 	full := c.complete()
 	id := c.sb.cfg.ID + "/" + full.Name
-	if err := full.validate(); err != nil {
+	if err := full.validate(c.sb.cfg.Volumes); err != nil {
 		return nil, wrap("start", id, err)
 	}
 	s := &start{cmd: &full, sb: c.sb, unnamed: c.Name == ""}

@@ -142,8 +142,16 @@ func isWord(s string) bool {
 	return s != "" && len(s) <= 253 && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '#' })
 }
 
+// Validate returns an *InvalidError for the first field that is wrong on any
+// machine, for a command in a sandbox of the given configuration. Start calls
+// it.
+func (c *Cmd) Validate(cfg Config) error {
+	full := c.complete()
+	return full.validate(cfg.Volumes)
+}
+
 // validate checks what can be wrong with the command on any machine.
-func (c *Cmd) validate() error {
+func (c *Cmd) validate(volumes []volume.Volume) error {
 	bad := func(field string, value any, reason string) error {
 		return &invalid.Error{Field: field, Value: value, Reason: reason}
 	}
@@ -172,7 +180,7 @@ func (c *Cmd) validate() error {
 	}
 	_, err := c.Capabilities.set()
 	checks = append(checks, err, validateRlimits(c.Rlimits), invalid.Within("Resources", c.Resources.Validate()))
-	checks = append(checks, c.validateTarget()...)
+	checks = append(checks, c.validateTarget(volumes)...)
 	for _, err := range checks {
 		if err != nil {
 			return err
@@ -182,14 +190,14 @@ func (c *Cmd) validate() error {
 }
 
 // validateTarget checks what only a container has, and only a container may.
-func (c *Cmd) validateTarget() []error {
+func (c *Cmd) validateTarget(volumes []volume.Volume) []error {
 	if c.target != nil {
 		if c.Rootfs != nil || len(c.Mounts) > 0 || c.Resources != (Resources{}) {
 			return []error{&invalid.Error{Field: "Rootfs, Mounts, Resources", Reason: "must be empty: they are those of the container"}}
 		}
 		return nil
 	}
-	checks := []error{c.validateRootfs(), volume.ValidateMounts(c.sb.cfg.Volumes, c.Mounts)}
+	checks := []error{c.validateRootfs(), volume.ValidateMounts(volumes, c.Mounts)}
 	for i, m := range c.Mounts {
 		if m.Path == "/proc" || strings.HasPrefix(m.Path, "/proc/") {
 			// CVE-2019-19921: what masks /proc must not be reachable.
