@@ -7,12 +7,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/barepod/barepod/internal/launch"
 	"github.com/barepod/barepod/internal/testutil"
 	"github.com/barepod/barepod/sandbox"
 )
@@ -21,18 +21,25 @@ import (
 func benchConfig(b *testing.B) sandbox.Config {
 	b.Helper()
 	testutil.RequireRoot(b)
-	// State belongs on tmpfs, as it is by default.
-	dir, err := os.MkdirTemp("/run", "barepod-bench-")
-	require.NoError(b, err)
+	// State belongs on tmpfs, as /run is on most machines.
+	dir := tmpfs(b)
 	cfg := sandbox.Config{
 		Name: "bench", StateDir: filepath.Join(dir, "state"), DataDir: filepath.Join(dir, "data"),
 		Cgroup: sandbox.Cgroup{Parent: fmt.Sprintf("/barepod-bench-%d", os.Getpid())},
 	}
 	b.Cleanup(func() {
 		require.NoError(b, sandbox.Sweep(context.Background(), cfg.StateDir))
-		require.NoError(b, os.RemoveAll(dir))
 	})
 	return cfg
+}
+
+// tmpfs mounts one for the time of the benchmark.
+func tmpfs(b *testing.B) string {
+	b.Helper()
+	dir := b.TempDir()
+	require.NoError(b, unix.Mount("bench", dir, "tmpfs", 0, ""))
+	b.Cleanup(func() { require.NoError(b, unix.Unmount(dir, unix.MNT_DETACH)) })
+	return dir
 }
 
 func newSandboxB(b *testing.B, cfg sandbox.Config) *sandbox.Sandbox {
@@ -62,7 +69,7 @@ func BenchmarkNewRemove(b *testing.B) {
 		}
 	})
 	b.Run("floor", func(b *testing.B) {
-		dir := b.TempDir()
+		dir := tmpfs(b)
 		for b.Loop() {
 			floorNew(b, dir)
 		}
@@ -76,15 +83,7 @@ func floorNew(b *testing.B, dir string) {
 	pin := filepath.Join(dir, "pin")
 	group := floorCgroup
 	errs := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		errs <- func() error {
-			if err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWNS); err != nil {
-				return err
-			}
-			return unix.Mount("floor", "/mnt", "tmpfs", 0, "size=1m")
-		}()
-	}()
+	go floorThread(errs)
 	require.NoError(b, <-errs)
 	require.NoError(b, os.Mkdir(group, 0o755))
 	require.NoError(b, os.WriteFile(pin, nil, 0o600))
@@ -92,6 +91,23 @@ func floorNew(b *testing.B, dir string) {
 	require.NoError(b, unix.Unmount(pin, unix.MNT_DETACH))
 	require.NoError(b, os.Remove(pin))
 	require.NoError(b, os.Remove(group))
+}
+
+func floorThread(errs chan<- error) {
+	runtime.LockOSThread()
+	if unix.Gettid() == os.Getpid() {
+		// The runtime never ends the first thread: take another one.
+		done := make(chan error)
+		go floorThread(done)
+		errs <- <-done
+		runtime.UnlockOSThread()
+		return
+	}
+	err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWNS)
+	if err == nil {
+		err = unix.Mount("floor", "/mnt", "tmpfs", 0, "size=1m")
+	}
+	errs <- err
 }
 
 // floorCgroup is made and removed by the floor: in the hierarchy of the memory
@@ -120,13 +136,52 @@ func BenchmarkStartWait(b *testing.B) {
 			require.True(b, exit.Success())
 		}
 	})
-	b.Run("exec", func(b *testing.B) {
-		dir := b.TempDir()
-		_ = dir
+	b.Run("floor", func(b *testing.B) {
+		floor := floorImage(b, root)
 		for b.Loop() {
-			require.NoError(b, exec.Command(filepath.Join(root, "true")).Run())
+			require.NoError(b, exec.Command(floor).Run())
 		}
 	})
+}
+
+// floorImage is a static program that does what no container can do without,
+// in a few system calls: new PID and mount namespaces, the root directory, proc,
+// sysfs, dev, devpts, shm and mqueue, pivot_root, exec, wait.
+func floorImage(b *testing.B, root string) string {
+	b.Helper()
+	p := launch.New("floor")
+	p.Call("unshare", launch.CloneFlags(unix.CLONE_NEWPID|unix.CLONE_NEWNS|unix.CLONE_NEWIPC))
+	child := p.NewLabel("child")
+	pid := p.Call("clone", launch.CloneFlags(int(unix.SIGCHLD)), launch.Null, launch.Null, launch.Null, launch.Null).Result()
+	p.IfZero(pid, child)
+	status, bad := p.Buffer(8, "status"), p.NewLabel("bad")
+	p.Call("wait4", pid, status, launch.Int(0), launch.Null)
+	p.IfNot(status.Load(), 0xffffffff, 0, bad)
+	p.Call("exit_group", launch.Int(0))
+	p.Place(bad)
+	p.Call("exit_group", launch.Int(1))
+
+	p.Place(child)
+	mount := func(source, target, fstype string, flags int) {
+		p.Call("mount", p.Str(source), p.Str(target), p.Str(fstype), launch.MountFlags(flags), launch.Null)
+	}
+	mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE)
+	mount(root, root, "", unix.MS_BIND)
+	p.Call("chdir", p.Str(root))
+	for _, m := range [][2]string{{"proc", "proc"}, {"sysfs", "sys"}, {"tmpfs", "dev"}, {"devpts", "dev/pts"}, {"tmpfs", "dev/shm"}, {"mqueue", "dev/mqueue"}} {
+		p.Call("mkdirat", launch.AtFDCWD, p.Str(m[1]), launch.Octal(0o755)).Ignore(unix.EEXIST)
+		mount(m[0], m[1], m[0], unix.MS_NOSUID|unix.MS_NOEXEC)
+	}
+	p.Call("pivot_root", p.Str("."), p.Str("."))
+	p.Call("umount2", p.Str("."), launch.Int(unix.MNT_DETACH))
+	p.Call("execve", p.Str("/true"), p.Strings([]string{"/true"}), p.Strings(nil))
+	p.Call("exit_group", launch.Int(1))
+
+	image, err := p.Image(runtime.GOARCH)
+	require.NoError(b, err)
+	path := filepath.Join(b.TempDir(), "floor")
+	require.NoError(b, os.WriteFile(path, image, 0o755))
+	return path
 }
 
 func benchRoot(b *testing.B) string {
@@ -137,5 +192,3 @@ func benchRoot(b *testing.B) string {
 	require.NoError(b, os.WriteFile(filepath.Join(root, "true"), data, 0o755))
 	return root
 }
-
-var _ = syscall.SIGCHLD

@@ -8,6 +8,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/barepod/barepod/internal/fault"
 	"github.com/barepod/barepod/internal/launch"
 	"github.com/barepod/barepod/internal/program"
 	"github.com/barepod/barepod/internal/state"
@@ -18,7 +19,7 @@ import (
 
 // startInit starts PID 1 of a shared PID namespace. It waits for the commit;
 // if we die before, it reads the end of its status socket and exits.
-func (s *Sandbox) startInit(ctx context.Context, nursery *namespace.Handle, u *undo.Stack) error {
+func (s *Sandbox) startInit(ctx context.Context, nursery *namespace.Handle, lock *state.Lock, u *undo.Stack) error {
 	if !s.cfg.ShareProcessNamespace {
 		return nil
 	}
@@ -35,19 +36,29 @@ func (s *Sandbox) startInit(ctx context.Context, nursery *namespace.Handle, u *u
 		Net:     s.sharedFile(namespace.Net), IPC: s.sharedFile(namespace.IPC), UTS: s.sharedFile(namespace.UTS),
 		Cgroup: dir, DieWithStarter: s.cfg.DieWithCreator,
 	}).Program()
+	// The lock goes along until the commit, and with it the wait of a Remove
+	// that comes after our death.
+	prog.File(lock.File(), "lock")
 	run, err := prog.Start([3]*os.File{}, s.cfg.StateDir)
 	if err != nil {
 		return err
 	}
 	s.init = run
-	pid, pidfd, err := receiveInit(ctx, run)
-	if err != nil {
-		return errors.Join(err, run.Kill())
+	u.Push("end launcher of PID 1", func(context.Context) error { return run.Kill() })
+	if err := fault.Point("new.init.launched"); err != nil {
+		return err
 	}
-	u.Push("end init", func(ctx context.Context) error {
-		defer pidfd.Close()
-		return killProcess(ctx, pidfd)
-	})
+	pid, pidfd, err := receiveInit(ctx, run)
+	s.pid1 = pidfd
+	if pidfd != nil {
+		u.Push("end PID 1", func(ctx context.Context) error { return killProcess(ctx, pidfd) })
+	}
+	if err != nil {
+		return err
+	}
+	if err := fault.Point("new.init.reported"); err != nil {
+		return err
+	}
 	id, err := state.Identify(pid)
 	if err != nil {
 		return err
@@ -59,11 +70,7 @@ func (s *Sandbox) startInit(ctx context.Context, nursery *namespace.Handle, u *u
 	}
 	s.shared = append(s.shared, ns)
 	s.res.Namespaces[namespace.PID] = ns.ID()
-	if err := (&anchor{mnt: s.anchor}).pinPID(ns); err != nil {
-		return err
-	}
-	u.Push("close init", func(context.Context) error { return pidfd.Close() })
-	return nil
+	return (&anchor{mnt: s.anchor}).pinPID(ns)
 }
 
 // receiveInit reads the launcher's report and reaps the launcher.
@@ -73,6 +80,7 @@ func receiveInit(ctx context.Context, run *launch.Run) (int, *os.File, error) {
 		return 0, nil, fmt.Errorf("start PID 1: %w", err)
 	}
 	if len(msg) != program.ReportSize || len(files) != 1 {
+		closeAll(files...)
 		return 0, nil, errors.New("start PID 1: BUG: malformed report")
 	}
 	return int(binary.LittleEndian.Uint32(msg[8:])), files[0], run.Reap()

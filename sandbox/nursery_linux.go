@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/barepod/barepod/internal/fault"
 	"github.com/barepod/barepod/internal/program"
 	"github.com/barepod/barepod/internal/sys"
 	"github.com/barepod/barepod/namespace"
@@ -32,6 +33,9 @@ func openNursery(stateDir string) (*namespace.Handle, error) {
 			return nil, errors.Join(fmt.Errorf("%s is a namespace of kind %v", pin, h.Kind()), h.Close())
 		}
 		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, namespace.ErrNotNamespace) {
+			return nil, err
+		}
+		if err := fault.Point("new.nursery"); err != nil {
 			return nil, err
 		}
 		h, err = makeNursery()

@@ -116,6 +116,12 @@ func (p *Process) wait(ctx context.Context) (Exit, error) {
 		}
 	}
 	exit, err := readExit(p.entry)
+	if errors.Is(err, ErrExitUnknown) && p.main != nil {
+		// The keeper was killed: the process may run on.
+		if err := state.WaitPidfd(ctx, p.main); err != nil {
+			return Exit{}, err
+		}
+	}
 	if err != nil {
 		return Exit{}, err
 	}
@@ -190,7 +196,7 @@ func (p *Process) Kill(ctx context.Context) error {
 }
 
 func (p *Process) kill(ctx context.Context) error {
-	if err := fault.Point("kill.cgroup"); err != nil {
+	if err := fault.Point("kill.processes"); err != nil {
 		return err
 	}
 	if p.target == "" && p.cmd.target == nil {
@@ -204,14 +210,18 @@ func (p *Process) kill(ctx context.Context) error {
 	} else if err := p.signal(syscall.SIGKILL); err != nil && !errors.Is(err, ErrProcessDone) {
 		return err
 	}
-	return p.awaitKeeper(ctx)
-}
-
-func (p *Process) awaitKeeper(ctx context.Context) error {
-	if p.keeper == nil {
-		return nil
+	if err := fault.Point("kill.keeper"); err != nil {
+		return err
 	}
-	return state.WaitPidfd(ctx, p.keeper)
+	for _, pidfd := range []*os.File{p.main, p.keeper} {
+		if pidfd == nil {
+			continue
+		}
+		if err := state.WaitPidfd(ctx, pidfd); err != nil {
+			return err
+		}
+	}
+	return fault.Point("kill.done")
 }
 
 // group is the cgroup that the process is in.
@@ -260,6 +270,9 @@ func readStatus(entry *state.Entry, name string) (ProcessStatus, error) {
 	}
 	status.PID, status.StartedAt = st.Process.PID, st.At
 	running, err := openRunning(st.Keeper) // before the record is read: it is written first
+	if err == nil && running == nil {
+		running, err = openRunning(st.Process) // the keeper was killed
+	}
 	if err != nil {
 		return status, err
 	}
@@ -279,14 +292,10 @@ func readStatus(entry *state.Entry, name string) (ProcessStatus, error) {
 
 // clear removes what an ended process has left, so that its name is free.
 func (p *Process) clear(ctx context.Context) error {
-	if p.keeper != nil {
-		ended, err := sys.PidfdExited(p.keeper)
-		if err != nil {
-			return err
-		}
-		if !ended {
-			return fmt.Errorf("process %s: %w", p.cmd.Name, ErrExist)
-		}
+	if ended, err := p.ended(); err != nil {
+		return err
+	} else if !ended {
+		return fmt.Errorf("process %s: %w", p.cmd.Name, ErrExist)
 	}
 	if p.target == "" && p.cmd.target == nil {
 		g, err := p.group()
@@ -314,10 +323,24 @@ func (p *Process) forget() error {
 	if !p.unnamed {
 		return nil
 	}
-	if ended, err := sys.PidfdExited(p.keeper); err != nil || !ended {
+	if ended, err := p.ended(); err != nil || !ended {
 		return err
 	}
 	return p.clear(context.Background())
+}
+
+// ended reports whether the process and its keeper have ended: usually they do
+// in this order.
+func (p *Process) ended() (bool, error) {
+	for _, pidfd := range []*os.File{p.keeper, p.main} {
+		if pidfd == nil {
+			continue
+		}
+		if ended, err := sys.PidfdExited(pidfd); err != nil || !ended {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 func (p *Process) id() string { return p.sb.cfg.ID + "/" + p.cmd.Name }

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/barepod/barepod/internal/cgroup"
 	"github.com/barepod/barepod/internal/fault"
@@ -58,10 +57,14 @@ func remove(ctx context.Context, stateDir, id string) error {
 		return err
 	}
 	defer lock.Unlock()
+	return destroy(ctx, stateDir, id, entry)
+}
 
+// destroy is remove for whoever has the lock.
+func destroy(ctx context.Context, stateDir, id string, entry *state.Entry) error {
 	// What the ID does not tell; without it nothing else was made.
 	var in record
-	err = entry.Read(stateFile, &in)
+	err := entry.Read(stateFile, &in)
 	if errors.Is(err, fs.ErrNotExist) {
 		return entry.Remove(ctx)
 	}
@@ -77,7 +80,12 @@ func remove(ctx context.Context, stateDir, id string) error {
 		do   func(context.Context) error
 	}{
 		{"processes", r.processes},
-		{"pin", func(context.Context) error { return namespace.Unpin(filepath.Join(stateDir, id, anchorPin)) }},
+		{"pin", func(context.Context) error {
+			err := namespace.Unpin(filepath.Join(stateDir, id, anchorPin))
+			// Whatever else is there goes with the state, if nothing is
+			// mounted on it.
+			return ignore(err, namespace.ErrNotNamespace)
+		}},
 		{"cgroup", r.cgroup},
 		{"data", func(ctx context.Context) error { return removeData(ctx, r.cfg) }},
 	}
@@ -96,7 +104,10 @@ func remove(ctx context.Context, stateDir, id string) error {
 	if err := fault.Point("remove.state"); err != nil {
 		return err
 	}
-	return entry.Remove(ctx)
+	if err := entry.Remove(ctx); err != nil {
+		return err
+	}
+	return fault.Point("remove.done")
 }
 
 // remover is a removal under way.
@@ -121,10 +132,18 @@ func (r *remover) processes(ctx context.Context) error {
 	names, err := r.entry.Names(procsDir)
 	errs = append(errs, err)
 	for _, name := range names {
-		errs = append(errs, r.endKeeper(ctx, name))
+		err := fault.Point("remove.keeper")
+		if err == nil {
+			err = r.endKeeper(ctx, name)
+		}
+		errs = append(errs, err)
 	}
 	if r.made != nil && r.made.Init != nil {
-		errs = append(errs, endProcess(ctx, *r.made.Init))
+		err := fault.Point("remove.init")
+		if err == nil {
+			err = endProcess(ctx, *r.made.Init)
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
@@ -133,25 +152,22 @@ func (r *remover) processes(ctx context.Context) error {
 func (r *remover) endKeeper(ctx context.Context, name string) error {
 	entry, err := r.entry.Open(procsDir, name)
 	if err != nil {
-		return err
+		return ignore(err, fs.ErrNotExist) // forgotten meanwhile
 	}
 	defer entry.Close()
 	var st started
-	if err := entry.Read(startedFile, &st); errors.Is(err, fs.ErrNotExist) {
-		return nil // never reported: its child has exited by itself
-	} else if err != nil {
+	err = entry.Read(startedFile, &st)
+	if err == nil {
+		// A process that is in no cgroup any more, or never was, goes now.
+		err = endProcess(ctx, st.Process)
+	}
+	// Without the file the keeper never reported, and its child exits by itself.
+	if err := ignore(err, fs.ErrNotExist); err != nil {
 		return err
 	}
-	// A process that is in no cgroup any more, or never was, goes now.
-	if err := endProcess(ctx, st.Process); err != nil {
-		return err
-	}
-	keeper, err := openRunning(st.Keeper)
-	if err != nil || keeper == nil {
-		return err
-	}
-	defer keeper.Close()
-	return state.WaitPidfd(ctx, keeper)
+	lock, err := entry.Lock(ctx, true) // the keeper's for as long as it lives
+	lock.Unlock()
+	return ignore(err, fs.ErrNotExist)
 }
 
 // endProcess kills a recorded process unless it has ended.
@@ -196,85 +212,14 @@ func (s *Sandbox) volumeDir(v volume.Volume) (string, error) {
 func removeData(ctx context.Context, cfg *Config) error {
 	var errs []error
 	for _, v := range cfg.Volumes {
-		errs = append(errs, volume.Remove(ctx, v, filepath.Join(dataDir(cfg), volumesDir)))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	return tree.Remove(ctx, cfg.DataDir, filepath.Join("pods", cfg.ID))
-}
-
-// Sweep removes the sandboxes of a state directory (empty: DefaultStateDir) that
-// their creators left unfinished when they died, those from before the last
-// boot, and those with DieWithCreator whose creator is gone. If no sandbox is
-// left, it also removes what all of them shared: the nursery, the state
-// directory's mount, empty cgroup parents.
-//
-// It may run at any time, also while sandboxes are made and removed.
-func Sweep(ctx context.Context, stateDir string) error {
-	return wrap("sweep", "", sweep(ctx, orDefault(stateDir)))
-}
-
-func sweep(ctx context.Context, stateDir string) error {
-	var errs []error
-	parents := map[Cgroup]bool{{}: true}
-	for id, err := range state.List(stateDir) {
-		if err != nil {
-			return err
-		}
-		dead, parent, err := isDead(ctx, stateDir, id)
-		parents[parent] = true
-		if err == nil && dead {
-			err = Remove(ctx, stateDir, id)
+		err := fault.Point("remove.volume")
+		if err == nil {
+			err = volume.Remove(ctx, v, filepath.Join(dataDir(cfg), volumesDir))
 		}
 		errs = append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	for range state.List(stateDir) {
-		return nil // somebody is at home
-	}
-	for parent := range parents {
-		errs = append(errs, cgroup.RemoveParent(parent))
-	}
-	errs = append(errs, state.Release(stateDir, func() error {
-		return namespace.Unpin(filepath.Join(stateDir, nurseryName))
-	}))
-	return errors.Join(errs...)
-}
-
-// isDead reports whether a sandbox can only be removed.
-func isDead(ctx context.Context, stateDir, id string) (bool, Cgroup, error) {
-	entry, err := openEntry(stateDir, id)
-	if errors.Is(err, ErrNotExist) {
-		return false, Cgroup{}, nil
-	}
-	if err != nil {
-		return false, Cgroup{}, err
-	}
-	defer entry.Close()
-	var in record
-	if err := entry.Read(stateFile, &in); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return false, Cgroup{}, err
-	}
-	if in.BootID == state.BootID() {
-		// Held by New for as long as it works; short, or it is not dead.
-		short, cancel := context.WithTimeout(ctx, time.Millisecond)
-		defer cancel()
-		lock, err := entry.Lock(short, true)
-		if err != nil {
-			return false, in.Config.Cgroup, ctx.Err()
-		}
-		lock.Unlock()
-		s, err := open(ctx, stateDir, id)
-		if err == nil {
-			alive, err := creatorAlive(in.Creator)
-			return s.cfg.DieWithCreator && !alive, in.Config.Cgroup, errors.Join(err, s.Close())
-		}
-		if !errors.Is(err, ErrIncomplete) {
-			return false, in.Config.Cgroup, err
-		}
-	}
-	return true, in.Config.Cgroup, nil
+	return tree.Remove(ctx, cfg.DataDir, filepath.Join("pods", cfg.ID))
 }

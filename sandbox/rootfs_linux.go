@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +13,7 @@ import (
 	"github.com/barepod/barepod/internal/invalid"
 	"github.com/barepod/barepod/internal/program"
 	"github.com/barepod/barepod/internal/sys"
+	"github.com/barepod/barepod/internal/tree"
 )
 
 // openedRoot is a root file system as the launch program takes it: detached
@@ -78,22 +80,34 @@ func (s *start) openOverlay(r Overlay) (*openedRoot, error) {
 		}
 		root.Overlay = append(root.Overlay, f)
 	}
-	layer := filepath.Join(dataDir(&s.sb.cfg), layersDir, s.cmd.Name)
+	return &openedRoot{root: root, readOnly: r.ReadOnly}, s.look(root.Overlay...)
+}
+
+// openLayer makes the writable layer of an overlay, or opens the one that the
+// container left when it ran before.
+func (s *start) openLayer(o *openedRoot) error {
+	if o == nil || o.root.Overlay == nil {
+		return nil
+	}
+	data := dataDir(&s.sb.cfg)
+	layer := filepath.Join(data, layersDir, s.cmd.Name)
+	if _, err := os.Lstat(layer); errors.Is(err, fs.ErrNotExist) {
+		s.undo.Push("remove layer", func(ctx context.Context) error {
+			return tree.Remove(ctx, data, filepath.Join(layersDir, s.cmd.Name))
+		})
+	}
 	for _, dir := range []string{"upper", "work"} {
 		if err := os.MkdirAll(filepath.Join(layer, dir), 0o755); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	// The container's root directory takes its mode from upper.
 	if err := os.Chmod(filepath.Join(layer, "upper"), 0o755); err != nil {
-		return nil, err
+		return err
 	}
 	upper, err := s.clone("DataDir", layer, false)
-	if err != nil {
-		return nil, err
-	}
-	root.Upper = upper
-	return &openedRoot{root: root, readOnly: r.ReadOnly}, s.look(root.Overlay...)
+	o.root.Upper = upper
+	return err
 }
 
 // Entries of the host's root directory that a container does not get: its own

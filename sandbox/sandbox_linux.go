@@ -33,6 +33,7 @@ type Sandbox struct {
 	cgroup    *cgroup.Group
 	lifeline  *lifeline   // of DieWithCreator
 	init      *launch.Run // of PID 1, until it is committed, or with DieWithCreator for good
+	pid1      *os.File    // pidfd of PID 1, while New works
 
 	close sync.Once
 }
@@ -58,7 +59,22 @@ func create(ctx context.Context, cfg Config) (_ *Sandbox, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := state.Prepare(cfg.StateDir); err != nil {
+	s := &Sandbox{cfg: cfg, createdAt: time.Now()}
+	lock, err := s.claim(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Unlock() // when all is undone, if it has to be
+	var u undo.Stack
+	defer func() {
+		if err != nil {
+			err = u.Unwind(ctx, err)
+		}
+	}()
+	u.Push("close", func(context.Context) error { return s.Close() })
+	u.Push("remove state", s.entry.Remove)
+	// Only now: what sandboxes share stays as long as there is an entry.
+	if err := keepParent(cfg.StateDir, cfg.Cgroup); err != nil {
 		return nil, err
 	}
 	nursery, err := openNursery(cfg.StateDir)
@@ -66,25 +82,11 @@ func create(ctx context.Context, cfg Config) (_ *Sandbox, err error) {
 		return nil, err
 	}
 	defer nursery.Close()
-
-	s := &Sandbox{cfg: cfg, createdAt: time.Now()}
-	var u undo.Stack
-	defer func() {
-		if err != nil {
-			err = u.Unwind(ctx, err)
-		}
-	}()
-	lock, err := s.claim(ctx)
-	if err != nil {
-		return nil, err
-	}
-	u.Push("close", func(context.Context) error { return s.Close() })
-	u.Push("remove state", s.entry.Remove)
-	defer lock.Unlock()
-	if err := s.make(ctx, nursery, &u); err != nil {
+	if err := s.make(ctx, nursery, lock, &u); err != nil {
 		return nil, err
 	}
 	u.Release()
+	closeAll(s.pid1)
 	return s, nil
 }
 
@@ -98,13 +100,16 @@ func (s *Sandbox) claim(ctx context.Context) (lock *state.Lock, err error) {
 		if err != nil {
 			return nil, err
 		}
-		lock, err = s.entry.Lock(ctx, true)
+		if err = fault.Point("new.claimed"); err == nil {
+			lock, err = s.entry.Lock(ctx, true)
+		}
 		if err == nil {
 			return lock, nil
 		}
-		err = errors.Join(err, s.entry.Close())
-		s.entry = nil
 		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, errors.Join(err, s.entry.Remove(context.WithoutCancel(ctx)), s.entry.Close())
+		}
+		if err := s.entry.Close(); err != nil {
 			return nil, err
 		}
 		// A Sweep took the directory for a dead creator's, before it was
@@ -114,7 +119,7 @@ func (s *Sandbox) claim(ctx context.Context) (lock *state.Lock, err error) {
 }
 
 // make does the steps of New from the intent to the commit.
-func (s *Sandbox) make(ctx context.Context, nursery *namespace.Handle, u *undo.Stack) error {
+func (s *Sandbox) make(ctx context.Context, nursery *namespace.Handle, lock *state.Lock, u *undo.Stack) error {
 	steps := []struct {
 		name string
 		do   func() error
@@ -129,7 +134,7 @@ func (s *Sandbox) make(ctx context.Context, nursery *namespace.Handle, u *undo.S
 		}},
 		{"cgroup", func() error { return s.makeCgroup(u) }},
 		{"anchor", func() error { return s.makeAnchor(ctx, nursery, u) }},
-		{"init", func() error { return s.startInit(ctx, nursery, u) }},
+		{"init", func() error { return s.startInit(ctx, nursery, lock, u) }},
 		{"lifeline", s.openLifeline},
 		{"result", func() error {
 			s.rec.Made = &s.res
@@ -186,6 +191,9 @@ func (s *Sandbox) makeAnchor(ctx context.Context, nursery *namespace.Handle, u *
 		if err != nil {
 			return err
 		}
+		if err := fault.Point("new.volume"); err != nil {
+			return err
+		}
 		m, err := volume.Make(ctx, v, dir)
 		if err != nil {
 			return err
@@ -194,6 +202,9 @@ func (s *Sandbox) makeAnchor(ctx context.Context, nursery *namespace.Handle, u *
 		if !m.Dir {
 			s.res.FileVolumes = append(s.res.FileVolumes, v.Name)
 		}
+	}
+	if err := fault.Point("new.namespaces"); err != nil {
+		return err
 	}
 	if err := a.build(); err != nil {
 		return err
@@ -380,6 +391,7 @@ func (s *Sandbox) Close() error {
 		if s.init != nil {
 			err = errors.Join(err, s.init.Close())
 		}
+		closeAll(s.pid1)
 		if s.entry != nil {
 			err = errors.Join(err, s.entry.Close())
 		}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/barepod/barepod/internal/cgroup"
@@ -70,18 +71,19 @@ type report struct {
 
 func (s *start) run(ctx context.Context) (_ *Process, err error) {
 	defer s.files.close()
+	if err := s.takeLock(ctx, false); err != nil {
+		return nil, err
+	}
+	defer func() { s.lock.Unlock() }() // when all is undone, if it has to be
 	defer func() {
 		if err != nil {
 			s.stdio.abort()
 			err = s.undo.Unwind(ctx, err)
 		}
 	}()
-	if s.lock, err = s.sb.entry.Lock(ctx, false); errors.Is(err, fs.ErrNotExist) {
-		return nil, ErrNotExist
-	} else if err != nil {
-		return nil, err
+	if t := s.cmd.target; t != nil && t.main == nil {
+		return nil, ErrProcessDone
 	}
-	defer func() { s.lock.Unlock() }()
 	root, err := s.openRoot()
 	if err != nil {
 		return nil, err
@@ -93,10 +95,11 @@ func (s *start) run(ctx context.Context) (_ *Process, err error) {
 	}{
 		{"claim", func() error { return s.claim(ctx) }},
 		{"intent", s.intent},
+		{"layer", func() error { return s.openLayer(root) }},
 		{"cgroup", s.join},
 		{"stdio", func() error { return s.stdio.open(s.cmd, &s.files) }},
 		{"launch", func() (err error) {
-			run, err = s.launch(root)
+			run, err = s.launch(ctx, root)
 			return err
 		}},
 		{"report", func() error { return s.receive(ctx, run) }},
@@ -114,10 +117,24 @@ func (s *start) run(ctx context.Context) (_ *Process, err error) {
 			return nil, err
 		}
 	}
+	if err := fault.Point("start.done"); err != nil {
+		return nil, err
+	}
 	s.undo.Release()
 	p := &Process{sb: s.sb, cmd: *s.cmd, entry: s.entry, keeper: s.report.keeperFD, main: s.report.childFD, pid: s.report.child}
 	p.copies, p.unnamed = s.stdio.begin(), s.unnamed
-	return p, fault.Point("start.done")
+	_ = run.Close() // it runs whatever becomes of our descriptors
+	return p, nil
+}
+
+// takeLock takes the sandbox's lock: shared, so that nobody removes what is
+// being started, or exclusive.
+func (s *start) takeLock(ctx context.Context, exclusive bool) (err error) {
+	s.lock, err = s.sb.entry.Lock(ctx, exclusive)
+	if errors.Is(err, fs.ErrNotExist) {
+		return ErrNotExist
+	}
+	return err
 }
 
 // claim takes the process's name: by mkdir, or, if a process of that name was
@@ -126,7 +143,7 @@ func (s *start) claim(ctx context.Context) (err error) {
 	s.entry, err = s.sb.entry.Create(procsDir, s.cmd.Name)
 	if errors.Is(err, fs.ErrExist) {
 		s.lock.Unlock()
-		if s.lock, err = s.sb.entry.Lock(ctx, true); err != nil {
+		if err := s.takeLock(ctx, true); err != nil {
 			return err
 		}
 		old, err := openProcess(s.sb, s.cmd.Name)
@@ -162,7 +179,9 @@ func (s *start) join() (err error) {
 	if s.cmd.target != nil {
 		s.group, err = s.cmd.target.group()
 	} else if s.group, err = cgroup.Create(s.sb.cfg.Cgroup, s.sb.cfg.ID, s.cmd.Name); err == nil {
-		s.undo.Push("remove cgroup", s.group.Remove)
+		s.undo.Push("remove cgroup", func(ctx context.Context) error {
+			return errors.Join(s.group.Kill(ctx), s.group.Remove(ctx))
+		})
 	}
 	if err != nil {
 		return err
@@ -222,9 +241,15 @@ func openIfExists(path string, flags int) (*os.File, error) {
 }
 
 // launch compiles the launch program and starts it.
-func (s *start) launch(root *openedRoot) (*launch.Run, error) {
+func (s *start) launch(ctx context.Context, root *openedRoot) (*launch.Run, error) {
 	b := &s.birth
-	b.Record, b.Lifeline, b.Hold = s.entry.File(), s.sb.lifeline.reader(), s.sb.cfg.Cgroup.Driver == cgroup.Systemd
+	// The record's lock is the keeper's for as long as it lives.
+	record, err := s.entry.Lock(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	defer record.Unlock()
+	b.Record, b.Lifeline, b.Hold = record.File(), s.sb.lifeline.reader(), s.sb.cfg.Cgroup.Driver == cgroup.Systemd
 	s.cmd.fill(b)
 	name := "barepod: " + s.sb.cfg.ID + "/" + s.cmd.Name
 	var prog *launch.Program
@@ -266,6 +291,7 @@ func (s *start) receive(ctx context.Context, run *launch.Run) error {
 		return s.explain(err)
 	}
 	if len(msg) != program.ReportSize || len(files) != 2 {
+		closeAll(files...)
 		return errors.New("BUG: malformed report of the keeper")
 	}
 	s.report = report{
@@ -304,7 +330,7 @@ func (s *start) execute(ctx context.Context, run *launch.Run) error {
 	if sent != nil {
 		return fmt.Errorf("the process ended before its program was executed: %w", sent)
 	}
-	return run.Close()
+	return nil
 }
 
 // explain turns the failure of a call into the error for a field of the
@@ -317,6 +343,8 @@ func (s *start) explain(err error) error {
 	switch {
 	case strings.HasPrefix(e.Note, program.NoteExec):
 		return &invalid.Error{Field: "Path", Value: s.cmd.Path, Reason: "cannot be executed", Err: e.Errno}
+	case s.cmd.target != nil && e.Errno == syscall.ESRCH:
+		return ErrProcessDone // it ended while we tried to join it
 	case strings.HasPrefix(e.Note, program.NoteDir):
 		return &invalid.Error{Field: "Dir", Value: s.cmd.Dir, Reason: "cannot be entered", Err: e.Errno}
 	}

@@ -70,8 +70,8 @@ func (c *Config) validate() error {
 		invalid.ID("ID", c.ID),
 		invalid.Label("Name", c.Name),
 		invalid.Hostname("Hostname", c.Hostname),
-		invalid.AbsPath("StateDir", c.StateDir),
-		invalid.AbsPath("DataDir", c.DataDir),
+		ownDir("StateDir", c.StateDir),
+		ownDir("DataDir", c.DataDir),
 		invalid.Within("Resources", c.Resources.Validate()),
 		invalid.Within("Cgroup", c.Cgroup.Validate()),
 	}
@@ -101,6 +101,14 @@ func (c *Config) validate() error {
 		}
 	}
 	return nil
+}
+
+// ownDir checks the path of a directory that is to be ours alone.
+func ownDir(field, path string) error {
+	if path == "/" {
+		return &invalid.Error{Field: field, Value: path, Reason: "must not be the root directory"}
+	}
+	return invalid.AbsPath(field, path)
 }
 
 func (d *DNS) validate() error {

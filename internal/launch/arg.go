@@ -18,35 +18,81 @@ const (
 	inBSS                 // an offset in the zeroed memory
 )
 
+// form says how an argument is printed. Nothing is formatted before somebody
+// looks: most programs are only run.
+type form uint8
+
+const (
+	literal form = iota // the name as it is
+	decimal
+	octal
+	hexadecimal
+	quoted    // the name is a string of the program
+	bits      // flags of the table
+	numbered  // a descriptor with a name
+	described // by a function
+)
+
 // Arg is an argument of a call: a number, an address in the image, or the
-// result of an earlier call, with the text to print for it.
+// result of an earlier call.
 type Arg struct {
 	place place
-	value uint64
 	load  bool // the argument is what stands at the address
-	text  string
+	form  form
+	plus  int32 // how far the value is from what the name says
+	value uint64
+	name  string
+	table []flag
+	text  func() string
+}
+
+// String is the argument as a program prints it.
+func (a Arg) String() string {
+	text := a.name
+	switch a.form {
+	case literal:
+	case decimal:
+		text = strconv.FormatInt(int64(a.value), 10)
+	case octal:
+		text = "0" + strconv.FormatUint(a.value, 8)
+	case hexadecimal:
+		text = "0x" + strconv.FormatUint(a.value, 16)
+	case quoted:
+		text = strconv.Quote(a.name)
+	case bits:
+		text = flagNames(a.value, a.table)
+	case numbered:
+		text = strconv.FormatUint(a.value, 10) + "<" + a.name + ">"
+	case described:
+		text = a.text()
+	}
+	if a.place == inSlots && a.name == "" {
+		text = "r" + strconv.FormatUint(a.value/8, 10)
+	} else if a.load {
+		text = "*" + text
+	}
+	if a.plus != 0 {
+		text += "+" + strconv.Itoa(int(a.plus))
+	}
+	return text
 }
 
 // Int is a number, printed in decimal.
 func Int[T ~int | ~int32 | ~int64 | ~uint32 | ~uint64](n T) Arg {
-	return Arg{value: uint64(n), text: strconv.FormatInt(int64(n), 10)}
+	return Arg{value: uint64(n), form: decimal}
 }
 
 // Octal is a number, printed in octal: a file mode.
-func Octal(n uint32) Arg {
-	return Arg{value: uint64(n), text: "0" + strconv.FormatUint(uint64(n), 8)}
-}
+func Octal(n uint32) Arg { return Arg{value: uint64(n), form: octal} }
 
 // Hex is a number, printed in hexadecimal.
-func Hex(n uint64) Arg {
-	return Arg{value: n, text: "0x" + strconv.FormatUint(n, 16)}
-}
+func Hex(n uint64) Arg { return Arg{value: n, form: hexadecimal} }
 
 // Named is a number with a name.
-func Named(n int64, name string) Arg { return Arg{value: uint64(n), text: name} }
+func Named(n int64, name string) Arg { return Arg{value: uint64(n), name: name} }
 
 // Null is the null pointer.
-var Null = Arg{text: "NULL"}
+var Null = Named(0, "NULL")
 
 // AtFDCWD is the working directory.
 var AtFDCWD = Named(-100, "AT_FDCWD")
@@ -64,11 +110,11 @@ const imageFD = 4
 const firstFD = 5
 
 // Status is [StatusFD] as an argument.
-var Status = Arg{value: StatusFD, text: "3<status>"}
+var Status = Arg{value: StatusFD, form: numbered, name: "status"}
 
 // Image is the descriptor of the program's own image: a program closes it
 // before anything else.
-var Image = Arg{value: imageFD, text: "4<image>"}
+var Image = Arg{value: imageFD, form: numbered, name: "image"}
 
 // Str is a string in the data, NUL at its end.
 func (p *Program) Str(s string) Arg {
@@ -78,50 +124,63 @@ func (p *Program) Str(s string) Arg {
 	if strings.IndexByte(s, 0) >= 0 {
 		p.fail(fmt.Errorf("string %q has a NUL", s))
 	}
-	a := p.bytes(append([]byte(s), 0), 1, strconv.Quote(s))
+	a := p.bytes(1, len(s)+1)
+	copy(p.data[a.value:], s)
+	a.form, a.name = quoted, s
 	p.strings[s] = a
 	return a
 }
 
 // Bytes is a copy of b in the data, aligned for any structure.
-func (p *Program) Bytes(b []byte, text string) Arg { return p.bytes(b, 8, text) }
-
-func (p *Program) bytes(b []byte, align int, text string) Arg {
-	for len(p.data)%align != 0 {
-		p.data = append(p.data, 0)
-	}
-	a := Arg{place: inData, value: uint64(len(p.data)), text: text}
-	p.data = append(p.data, b...)
+func (p *Program) Bytes(b []byte, name string) Arg {
+	a := p.bytes(8, len(b))
+	copy(p.data[a.value:], b)
+	a.name = name
 	return a
+}
+
+// bytes reserves n zeroed bytes of the data.
+func (p *Program) bytes(align, n int) Arg {
+	at := (len(p.data) + align - 1) / align * align
+	p.data = append(p.data, make([]byte, at+n-len(p.data))...)
+	return Arg{place: inData, value: uint64(at)}
 }
 
 // Strings is an array of pointers to strings with a null pointer at its end:
 // an argument vector or an environment.
 func (p *Program) Strings(ss []string) Arg {
-	quoted := make([]string, len(ss))
-	ptrs := make([]Arg, len(ss)+1)
+	a := p.bytes(8, 8*(len(ss)+1))
 	for i, s := range ss {
-		ptrs[i] = p.Str(s)
-		quoted[i] = strconv.Quote(s)
+		p.Point(a.Plus(8*i), p.Str(s))
 	}
-	a := p.Bytes(make([]byte, 8*len(ptrs)), "["+strings.Join(quoted, ", ")+"]")
-	for i, s := range ptrs {
-		p.Point(a.Plus(8*i), s)
-	}
+	return a.described(func() string {
+		words := make([]string, len(ss))
+		for i, s := range ss {
+			words[i] = strconv.Quote(s)
+		}
+		return "[" + strings.Join(words, ", ") + "]"
+	})
+}
+
+func (a Arg) described(text func() string) Arg {
+	a.form, a.text = described, text
 	return a
 }
 
 // Point has the pointer at where set to the address to, both in the image.
 func (p *Program) Point(where, to Arg) {
-	if where.place != inData {
-		p.fail(fmt.Errorf("BUG: pointer outside the data: %s", where.text))
+	if where.place != inData || where.value+8 > uint64(len(p.data)) {
+		p.fail(fmt.Errorf("BUG: pointer outside the data: %v", where))
+	}
+	if to.load {
+		p.fail(fmt.Errorf("BUG: pointer to what is not known yet: %v", to))
 	}
 	p.pointers = append(p.pointers, pointer{where.value, to})
 }
 
 // Buffer is n bytes of zeroed memory, writable by the program.
 func (p *Program) Buffer(n int, name string) Arg {
-	a := Arg{place: inBSS, value: uint64(p.bss), text: name}
+	a := Arg{place: inBSS, value: uint64(p.bss), name: name}
 	p.bss += (n + 7) &^ 7
 	return a
 }
@@ -129,28 +188,25 @@ func (p *Program) Buffer(n int, name string) Arg {
 // Plus is the address n bytes behind a.
 func (a Arg) Plus(n int) Arg {
 	a.value += uint64(n)
-	if n != 0 {
-		a.text += "+" + strconv.Itoa(n)
-	}
+	a.plus += int32(n)
 	return a
 }
 
 // Load is the 64 bits that stand at the address a when the call is made.
 func (a Arg) Load() Arg {
 	a.load = true
-	a.text = "*" + a.text
 	return a
 }
 
 // As is a with another text.
 func (a Arg) As(text string) Arg {
-	a.text = text
+	a.form, a.name, a.plus = literal, text, 0
 	return a
 }
 
 // slot is a new place for a result.
 func (p *Program) slot() Arg {
-	a := Arg{place: inSlots, value: uint64(8 * p.slots), text: "r" + strconv.Itoa(p.slots)}
+	a := Arg{place: inSlots, value: uint64(8 * p.slots)}
 	p.slots++
 	return a
 }

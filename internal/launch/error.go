@@ -40,5 +40,5 @@ func (p *Program) failure(report []byte) error {
 		return fmt.Errorf("launch: BUG: step %d of %d failed: %w", index, len(p.steps), errno)
 	}
 	s := &p.steps[index]
-	return &Error{Call: s.String(), Errno: errno, Note: s.note}
+	return &Error{Call: s.String(), Errno: errno, Note: s.note.String()}
 }

@@ -16,23 +16,23 @@ type flag struct {
 	name string
 }
 
-func flags(v uint64, table []flag) Arg {
+func flags(v uint64, table []flag) Arg { return Arg{value: v, form: bits, table: table} }
+
+func flagNames(v uint64, table []flag) string {
+	if v == 0 {
+		return "0"
+	}
 	var names []string
-	rest := v
 	for _, f := range table {
-		if rest&f.bit == f.bit && f.bit != 0 {
+		if v&f.bit == f.bit && f.bit != 0 {
 			names = append(names, f.name)
-			rest &^= f.bit
+			v &^= f.bit
 		}
 	}
-	if rest != 0 || v == 0 {
-		names = append(names, "0x"+strconv.FormatUint(rest, 16))
+	if v != 0 {
+		names = append(names, "0x"+strconv.FormatUint(v, 16))
 	}
-	text := strings.Join(names, "|")
-	if v == 0 {
-		text = "0"
-	}
-	return Arg{value: v, text: text}
+	return strings.Join(names, "|")
 }
 
 // CloneFlags are the flags of clone, unshare and setns.
@@ -54,11 +54,12 @@ var cloneFlags = []flag{
 
 // OpenFlags are the flags of openat and openat2.
 func OpenFlags(v int) Arg {
-	a := flags(uint64(v), openFlags)
-	if v&(unix.O_ACCMODE|unix.O_PATH) == 0 {
-		a.text = strings.TrimSuffix("O_RDONLY|"+a.text, "|0")
+	if v&(unix.O_ACCMODE|unix.O_PATH) == 0 { // O_RDONLY is no bit
+		return flags(uint64(v), nil).described(func() string {
+			return strings.TrimSuffix("O_RDONLY|"+flagNames(uint64(v), openFlags), "|0")
+		})
 	}
-	return a
+	return flags(uint64(v), openFlags)
 }
 
 var openFlags = []flag{

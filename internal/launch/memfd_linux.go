@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,6 +44,11 @@ func imageFile(name string, image []byte, dir string) (*os.File, error) {
 }
 
 func tmpImage(image []byte, dir string) (*os.File, error) {
+	// execve refuses a file that anybody has open for writing (ETXTBSY), also
+	// a child of the host program that is about to execute something itself.
+	// This lock keeps children from being forked while the file is.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	w, err := os.OpenFile(dir, unix.O_TMPFILE|os.O_RDWR, 0o500)
 	if err != nil {
 		return nil, fmt.Errorf("launch image (vm.memfd_noexec=2 forbids a memfd): %w", err)
@@ -51,7 +57,6 @@ func tmpImage(image []byte, dir string) (*os.File, error) {
 	if _, err := w.Write(image); err != nil {
 		return nil, err
 	}
-	// execve refuses a file that is open for writing (ETXTBSY).
 	r, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", w.Fd()))
 	if err != nil {
 		return nil, err

@@ -22,11 +22,12 @@ type Program struct {
 	steps    []step
 	data     []byte
 	strings  map[string]Arg
+	structs  map[string]Arg
 	pointers []pointer
 	slots    int
 	bss      int
 	files    []*os.File
-	note     string
+	note     *note
 	err      error
 }
 
@@ -44,8 +45,20 @@ type step struct {
 	out    Arg // constant place: no result wanted
 	errs   []onErr
 	target *Label
-	label  string // printed above
-	note   string
+	note   *note
+}
+
+// note says what calls are for; it is formatted when somebody looks.
+type note struct {
+	format string
+	args   []any
+}
+
+func (n *note) String() string {
+	if n == nil {
+		return ""
+	}
+	return fmt.Sprintf(n.format, n.args...)
 }
 
 type onErr struct {
@@ -59,9 +72,19 @@ type Label struct {
 	step int // -1 until placed
 }
 
+// String is the name with what is no letter or digit replaced.
+func (l *Label) String() string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '_'
+	}, l.name)
+}
+
 // New returns an empty program.
 func New(name string) *Program {
-	return &Program{Name: name, strings: map[string]Arg{}}
+	return &Program{Name: name, strings: map[string]Arg{}, structs: map[string]Arg{}, steps: make([]step, 0, 384)}
 }
 
 func (p *Program) fail(err error) {
@@ -76,12 +99,11 @@ func (p *Program) fail(err error) {
 func (p *Program) File(f *os.File, name string) Arg {
 	for i, g := range p.files {
 		if g == f && f != nil {
-			return Arg{value: uint64(firstFD + i), text: fmt.Sprintf("%d<%s>", firstFD+i, name)}
+			return Arg{value: uint64(firstFD + i), form: numbered, name: name}
 		}
 	}
 	p.files = append(p.files, f)
-	n := firstFD + len(p.files) - 1
-	return Arg{value: uint64(n), text: fmt.Sprintf("%d<%s>", n, name)}
+	return Arg{value: uint64(firstFD + len(p.files) - 1), form: numbered, name: name}
 }
 
 // FirstFree is the first descriptor that the program does not know: descriptors
@@ -90,7 +112,7 @@ func (p *Program) FirstFree() int { return firstFD + len(p.files) }
 
 // Note says in a few words what the following calls are for; a failure of
 // theirs is reported with it.
-func (p *Program) Note(format string, args ...any) { p.note = fmt.Sprintf(format, args...) }
+func (p *Program) Note(format string, args ...any) { p.note = &note{format, args} }
 
 // Call appends a system call and returns its result as an argument for later
 // calls. An error that no [Call.On] expects ends the process with a report.
@@ -114,7 +136,7 @@ type Call struct {
 // Result is the call's result: a slot that holds 0 before the call was made.
 func (c *Call) Result() Arg {
 	s := &c.p.steps[c.step]
-	if s.out.place != inSlots {
+	if s.out.place == constant {
 		s.out = c.p.slot()
 	}
 	return s.out.loaded()
@@ -122,8 +144,26 @@ func (c *Call) Result() Arg {
 
 // To has the 64 bits of the result stored at the address a.
 func (c *Call) To(a Arg) *Call {
-	c.p.steps[c.step].out = a
+	s := &c.p.steps[c.step]
+	if s.out.place != constant {
+		c.p.fail(fmt.Errorf("BUG: two places for the result of %s", s.call))
+	}
+	s.out = c.p.writable(a)
 	return c
+}
+
+// Into has the result stored in a slot of [Program.Var].
+func (c *Call) Into(v Arg) {
+	v.load = false
+	c.To(v)
+}
+
+// writable is the address a, to which a step writes.
+func (p *Program) writable(a Arg) Arg {
+	if a.place == constant || a.load {
+		p.fail(fmt.Errorf("BUG: not an address in the image: %v", a))
+	}
+	return a
 }
 
 // loaded is the value in a slot; it is printed by the slot's name.
@@ -151,6 +191,7 @@ func (c *Call) Ignore(errnos ...syscall.Errno) *Call {
 }
 
 // NewLabel returns a label to be placed once with [Program.Place].
+// Bytes of the name that do not belong into one are replaced when it is printed.
 func (p *Program) NewLabel(name string) *Label { return &Label{name: name, step: -1} }
 
 // Place puts the label before the next step.
@@ -188,7 +229,7 @@ func (p *Program) Goto(to *Label) { p.IfEqual(Int(0), 0, 0, to) }
 // [Program.Var]).
 func (p *Program) Sum(into, a, b Arg) {
 	into.load = false
-	p.steps = append(p.steps, step{kind: kindSum, args: []Arg{a, b}, out: into})
+	p.steps = append(p.steps, step{kind: kindSum, args: []Arg{a, b}, out: p.writable(into)})
 }
 
 // Var is a slot that holds 0 at first: a counter.
@@ -196,7 +237,7 @@ func (p *Program) Var() Arg { return p.slot().loaded() }
 
 // Store32 writes the low 32 bits of a to the address to.
 func (p *Program) Store32(to, a Arg) {
-	p.steps = append(p.steps, step{kind: kindStore, args: []Arg{a}, out: to})
+	p.steps = append(p.steps, step{kind: kindStore, args: []Arg{a}, out: p.writable(to)})
 }
 
 // Len is the number of steps.
@@ -237,11 +278,11 @@ func (p *Program) String() string {
 			return
 		}
 		for _, n := range names[l.step] {
-			if n == l.name {
+			if n == l.String() {
 				return
 			}
 		}
-		names[l.step] = append(names[l.step], l.name)
+		names[l.step] = append(names[l.step], l.String())
 	}
 	for i := range p.steps {
 		mark(p.steps[i].target)
@@ -250,7 +291,7 @@ func (p *Program) String() string {
 		}
 	}
 	var b strings.Builder
-	note := ""
+	var note *note
 	for i := range p.steps {
 		s := &p.steps[i]
 		for _, n := range names[i] {
@@ -258,7 +299,7 @@ func (p *Program) String() string {
 		}
 		if s.kind == kindCall && s.note != note {
 			note = s.note
-			b.WriteString("\t# " + note + "\n")
+			b.WriteString("\t# " + note.String() + "\n")
 		}
 		b.WriteString("\t" + s.String() + "\n")
 	}
@@ -269,40 +310,34 @@ func (p *Program) String() string {
 func (s *step) String() string {
 	texts := make([]string, len(s.args))
 	for i, a := range s.args {
-		texts[i] = a.text
+		texts[i] = a.String()
 	}
 	switch s.kind {
 	case kindIfEq, kindIfNe:
 		if s.args[1].value == 0 {
-			return "goto " + s.target.name
+			return "goto " + s.target.String()
 		}
 		op := map[kind]string{kindIfEq: "==", kindIfNe: "!="}[s.kind]
 		if s.args[1].value == ^uint64(0) {
-			return fmt.Sprintf("if %s %s %s goto %s", texts[0], op, texts[2], s.target.name)
+			return fmt.Sprintf("if %s %s %s goto %s", texts[0], op, texts[2], s.target)
 		}
-		return fmt.Sprintf("if %s & %s %s %s goto %s", texts[0], texts[1], op, texts[2], s.target.name)
+		return fmt.Sprintf("if %s & %s %s %s goto %s", texts[0], texts[1], op, texts[2], s.target)
 	case kindSum:
-		return fmt.Sprintf("%s = %s + %s", s.out.text, texts[0], texts[1])
+		return fmt.Sprintf("%s = %s + %s", s.out, texts[0], texts[1])
 	case kindStore:
-		return fmt.Sprintf("*(u32*)%s = %s", s.out.text, texts[0])
+		return fmt.Sprintf("*(u32*)%s = %s", s.out, texts[0])
 	case kindCall:
 	}
 	line := s.call + "(" + strings.Join(texts, ", ") + ")"
 	if s.out.place != constant {
-		line = s.out.text + " = " + line
+		line = s.out.String() + " = " + line
 	}
 	for _, e := range s.errs {
 		to := "ignore"
 		if e.to != nil {
-			to = e.to.name
+			to = e.to.String()
 		}
 		line += " | " + errnoName(e.errno) + ": " + to
 	}
 	return line
-}
-
-// Into has the result stored in a slot of [Program.Var].
-func (c *Call) Into(v Arg) {
-	v.load = false
-	c.To(v)
 }

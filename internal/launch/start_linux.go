@@ -95,12 +95,14 @@ func socketpair() (ours, theirs *os.File, err error) {
 // up to n files, which the caller must close. It returns an [*Error] if a call
 // failed, io.EOF when every process of the program has ended or executed
 // something else, and the context's error when it ends first.
+//
+// A message of 8 bytes is always such a failure: programs send others.
 func (r *Run) Receive(ctx context.Context, size, n int) ([]byte, []*os.File, error) {
 	stop := r.deadline(ctx)
 	defer stop()
 	buf := make([]byte, max(size, reportSize))
 	oob := make([]byte, unix.CmsgSpace(4*n))
-	length, oobn, err := r.recvmsg(buf, oob)
+	length, oobn, flags, err := r.recvmsg(buf, oob)
 	if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil {
 		return nil, nil, ctx.Err()
 	}
@@ -111,43 +113,55 @@ func (r *Run) Receive(ctx context.Context, size, n int) ([]byte, []*os.File, err
 	if err != nil {
 		return nil, nil, err
 	}
-	switch length {
-	case 0:
-		return nil, nil, io.EOF
-	case reportSize:
+	switch {
+	case flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0:
+		closeAll(files)
+		return nil, nil, fmt.Errorf("launch: BUG: a message of more than %d bytes or %d files", len(buf), n)
+	case length == reportSize:
 		closeAll(files)
 		return nil, nil, r.prog.failure(buf)
+	case length == 0:
+		closeAll(files)
+		return nil, nil, io.EOF
 	}
 	return buf[:length], files, nil
 }
 
-// deadline has reads end with the context.
+// deadline has reads end with the context, until stop.
 func (r *Run) deadline(ctx context.Context) (stop func()) {
-	unset := context.AfterFunc(ctx, func() { _ = r.status.SetReadDeadline(time.Unix(1, 0)) })
-	return func() { unset() }
+	set := make(chan struct{})
+	unset := context.AfterFunc(ctx, func() {
+		defer close(set)
+		_ = r.status.SetReadDeadline(time.Unix(1, 0))
+	})
+	return func() {
+		if !unset() { // the next Receive has a context of its own
+			<-set
+			_ = r.status.SetReadDeadline(time.Time{})
+		}
+	}
 }
 
-func (r *Run) recvmsg(buf, oob []byte) (n, oobn int, err error) {
+func (r *Run) recvmsg(buf, oob []byte) (n, oobn, flags int, err error) {
 	c, err := r.status.SyscallConn()
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
 	var rerr error
 	err = c.Read(func(fd uintptr) bool {
 		for {
-			n, oobn, _, _, rerr = unix.Recvmsg(int(fd), buf, oob, unix.MSG_CMSG_CLOEXEC)
-			if !errors.Is(rerr, unix.EINTR) {
+			n, oobn, flags, _, rerr = unix.Recvmsg(int(fd), buf, oob, unix.MSG_CMSG_CLOEXEC)
+			// ECONNRESET: closed with a message of ours unread. It comes once
+			// and before what the program had to say, a failure perhaps.
+			if !errors.Is(rerr, unix.EINTR) && !errors.Is(rerr, unix.ECONNRESET) {
 				return !errors.Is(rerr, unix.EAGAIN)
 			}
 		}
 	})
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
-	if errors.Is(rerr, unix.ECONNRESET) { // closed with our messages unread
-		return 0, 0, nil
-	}
-	return n, oobn, os.NewSyscallError("recvmsg", rerr)
+	return n, oobn, flags, os.NewSyscallError("recvmsg", rerr)
 }
 
 func parseFiles(oob []byte) ([]*os.File, error) {
@@ -233,7 +247,13 @@ func (r *Run) Kill() error {
 func (r *Run) PID() int { return r.pid }
 
 // Close drops the handle: a program that still waits for a message of its
-// starter sees the end of the file.
-func (r *Run) Close() error { return errors.Join(r.status.Close(), r.pidfd.Close()) }
+// starter sees the end of the file. It may be called again.
+func (r *Run) Close() error {
+	err := errors.Join(r.status.Close(), r.pidfd.Close())
+	if errors.Is(err, os.ErrClosed) {
+		return nil
+	}
+	return err
+}
 
 var _ io.Closer = (*Run)(nil)

@@ -22,14 +22,16 @@ func words(ns ...uint64) []byte {
 // OpenHow is a struct open_how in the data; its size is the call's last
 // argument, [OpenHowSize].
 func (p *Program) OpenHow(flag int, mode uint32, resolve uint64) Arg {
-	text := "{flags=" + OpenFlags(flag).text
-	if flag&unix.O_CREAT != 0 {
-		text += ", mode=" + Octal(mode).text
-	}
-	if resolve != 0 {
-		text += ", resolve=" + flags(resolve, resolveFlags).text
-	}
-	return p.shared(words(uint64(flag), uint64(mode), resolve), text+"}")
+	return p.shared("open_how", words(uint64(flag), uint64(mode), resolve), func() string {
+		text := "{flags=" + OpenFlags(flag).String()
+		if flag&unix.O_CREAT != 0 {
+			text += ", mode=" + Octal(mode).String()
+		}
+		if resolve != 0 {
+			text += ", resolve=" + flagNames(resolve, resolveFlags)
+		}
+		return text + "}"
+	})
 }
 
 // OpenHowSize is the size of struct open_how.
@@ -38,60 +40,67 @@ var OpenHowSize = Int(unix.SizeofOpenHow)
 // MountAttr is a struct mount_attr in the data; its size is the call's last
 // argument, [MountAttrSize].
 func (p *Program) MountAttr(set, clear, propagation uint64) Arg {
-	var parts []string
-	if set != 0 {
-		parts = append(parts, "set="+AttrFlags(int(set)).text)
-	}
-	if clear != 0 {
-		parts = append(parts, "clr="+AttrFlags(int(clear)).text)
-	}
-	if propagation != 0 {
-		parts = append(parts, "propagation="+MountFlags(int(propagation)).text)
-	}
-	return p.shared(words(set, clear, propagation, 0), "{"+strings.Join(parts, ", ")+"}")
+	return p.shared("mount_attr", words(set, clear, propagation, 0), func() string {
+		var parts []string
+		if set != 0 {
+			parts = append(parts, "set="+flagNames(set, attrFlags))
+		}
+		if clear != 0 {
+			parts = append(parts, "clr="+flagNames(clear, attrFlags))
+		}
+		if propagation != 0 {
+			parts = append(parts, "propagation="+flagNames(propagation, mountFlags))
+		}
+		return "{" + strings.Join(parts, ", ") + "}"
+	})
 }
 
 // MountAttrSize is the size of struct mount_attr.
 var MountAttrSize = Int(32)
 
-// shared is read-only data: equal data with equal text stands there once.
-func (p *Program) shared(b []byte, text string) Arg {
-	key := "\x00" + text
-	if a, ok := p.strings[key]; ok {
-		return a
+// shared is read-only data: equal structures stand there once.
+func (p *Program) shared(kind string, b []byte, text func() string) Arg {
+	key := kind + string(b)
+	a, ok := p.structs[key]
+	if !ok {
+		a = p.Bytes(b, "").described(text)
+		p.structs[key] = a
 	}
-	a := p.Bytes(b, text)
-	p.strings[key] = a
 	return a
 }
 
 // Sigaction is a struct sigaction with the handler SIG_DFL (0) or SIG_IGN (1).
 // Its size is the same on both architectures for such a handler.
 func (p *Program) Sigaction(handler uint64) Arg {
-	return p.shared(words(handler, 0, 0, 0), map[uint64]string{0: "{SIG_DFL}", 1: "{SIG_IGN}"}[handler])
+	return p.shared("sigaction", words(handler, 0, 0, 0), func() string {
+		return map[uint64]string{0: "{SIG_DFL}", 1: "{SIG_IGN}"}[handler]
+	})
 }
 
 // Sigset is a signal set; its size is always 8.
 func (p *Program) Sigset(set uint64) Arg {
-	text := fmt.Sprintf("[%#x]", set)
-	switch set {
-	case 0:
-		text = "[]"
-	case ^uint64(0):
-		text = "~[]"
-	}
-	return p.shared(words(set), text)
+	return p.shared("sigset", words(set), func() string {
+		switch set {
+		case 0:
+			return "[]"
+		case ^uint64(0):
+			return "~[]"
+		}
+		return fmt.Sprintf("[%#x]", set)
+	})
 }
 
 // Rlimit is a struct rlimit64.
 func (p *Program) Rlimit(soft, hard uint64) Arg {
-	show := func(n uint64) string {
-		if n == unix.RLIM_INFINITY {
-			return "RLIM_INFINITY"
+	return p.shared("rlimit", words(soft, hard), func() string {
+		show := func(n uint64) string {
+			if n == unix.RLIM_INFINITY {
+				return "RLIM_INFINITY"
+			}
+			return fmt.Sprint(n)
 		}
-		return fmt.Sprint(n)
-	}
-	return p.shared(words(soft, hard), "{"+show(soft)+", "+show(hard)+"}")
+		return "{" + show(soft) + ", " + show(hard) + "}"
+	})
 }
 
 // Groups is an array of group IDs.
@@ -126,18 +135,23 @@ func (p *Program) Capabilities(set uint64) (header, data Arg) {
 // pidfd is where the kernel puts the child's pidfd (32 bits), cgroup a
 // descriptor of the cgroup v2 directory to be born in; Null leaves either out.
 func (p *Program) CloneArgs(flag int, pidfd, cgroup Arg) (args, size Arg) {
-	text := "{flags=" + CloneFlags(flag).text
 	a := p.Bytes(words(uint64(flag), 0, 0, 0, uint64(unix.SIGCHLD), 0, 0, 0, 0, 0, 0), "")
 	if flag&unix.CLONE_PIDFD != 0 {
 		p.Point(a.Plus(8), pidfd)
-		text += ", pidfd=" + pidfd.text
 	}
 	if flag&unix.CLONE_INTO_CGROUP != 0 {
 		p.Point(a.Plus(80), cgroup)
-		text += ", cgroup=" + cgroup.text
 	}
-	a.text = text + ", exit_signal=SIGCHLD}"
-	return a, Int(88)
+	return a.described(func() string {
+		text := "{flags=" + flagNames(uint64(flag), cloneFlags)
+		if flag&unix.CLONE_PIDFD != 0 {
+			text += ", pidfd=" + pidfd.String()
+		}
+		if flag&unix.CLONE_INTO_CGROUP != 0 {
+			text += ", cgroup=" + cgroup.String()
+		}
+		return text + ", exit_signal=SIGCHLD}"
+	}), Int(88)
 }
 
 // FDMessage is a struct msghdr that sends size bytes from data and n
@@ -152,7 +166,7 @@ func (p *Program) FDMessage(data Arg, size, n int) (msg, fds Arg) {
 	iov := p.Bytes(words(0, uint64(size)), "iov")
 	p.Point(iov, data)
 	space := uint64(unix.CmsgSpace(4 * n))
-	m := p.Bytes(words(0, 0, 0, 1, 0, space, 0), fmt.Sprintf("{%d bytes of %s, %d fds}", size, data.text, n))
+	m := p.Bytes(words(0, 0, 0, 1, 0, space, 0), fmt.Sprintf("{%d bytes of %v, %d fds}", size, data, n))
 	p.Point(m.Plus(16), iov)
 	p.Point(m.Plus(32), control)
 	return m, control.Plus(16).As("fds")

@@ -63,11 +63,12 @@ func (i *Init) Program() *launch.Program {
 	p.Note("reap")
 	p.Call("rt_sigaction", launch.Named(int64(unix.SIGCHLD), "SIGCHLD"), p.Sigaction(1), launch.Null, launch.Int(8))
 	p.Call("close_range", launch.Int(0), launch.Int(launch.StatusFD-1), launch.Int(0))
-	p.Call("close_range", launch.Int(launch.StatusFD+1), maxFD, launch.Int(0))
 	p.Note("wait for the commit")
 	gone := p.NewLabel("gone")
 	buf := p.Buffer(8, "byte")
 	p.IfZero(p.Call("read", launch.Status, buf, launch.Int(1)).Result(), gone)
+	// Not before: the starter's lock is among them.
+	p.Call("close_range", launch.Int(launch.StatusFD+1), maxFD, launch.Int(0))
 	if i.DieWithStarter {
 		more := p.Here("more")
 		p.IfNot(p.Call("read", launch.Status, buf, launch.Int(1)).Result(), ^uint64(0), 0, more)

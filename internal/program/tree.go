@@ -42,8 +42,7 @@ func (t tree) open(name string, k kind, anyKind bool) launch.Arg {
 	}
 	how := p.OpenHow(flags, 0, inRoot)
 	parent := p.OpenHow(unix.O_PATH|unix.O_DIRECTORY, 0, inRoot)
-	label := strings.NewReplacer("/", "_", ".", "_", "-", "_").Replace(name)
-	missing, done := p.NewLabel("missing_"+label), p.NewLabel("opened_"+label)
+	missing, done := p.NewLabel("missing "+name), p.NewLabel("opened "+name)
 	p.Call("openat2", t.root, p.Str(name), how, launch.OpenHowSize).On(unix.ENOENT, missing).Into(fd)
 	p.Goto(done)
 

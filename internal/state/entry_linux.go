@@ -174,8 +174,13 @@ type Lock struct{ file *os.File }
 // until it closes it, or ends.
 func (l *Lock) File() *os.File { return l.file }
 
-// Unlock closes our descriptor of the lock. It is idempotent.
-func (l *Lock) Unlock() { _ = l.file.Close() }
+// Unlock closes our descriptor of the lock. It is idempotent, and nothing to do
+// for a nil Lock.
+func (l *Lock) Unlock() {
+	if l != nil {
+		_ = l.file.Close()
+	}
+}
 
 // Lock takes the entry's lock, shared or exclusive, and waits for it as long as
 // ctx allows. It is fs.ErrNotExist if the entry was removed meanwhile. The

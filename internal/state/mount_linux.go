@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/barepod/barepod/internal/fault"
 	"github.com/barepod/barepod/internal/invalid"
 	"github.com/barepod/barepod/internal/sys"
 )
@@ -91,7 +92,9 @@ func prepare(dir string) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return err
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	err := os.Mkdir(dir, 0o700)
+	made := err == nil
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	unlock, err := lockDir(dir, true)
@@ -110,7 +113,13 @@ func prepare(dir string) error {
 	if done, err := isPrepared(f); err != nil || done {
 		return err
 	}
-	return bind(dir, f)
+	if err := bind(dir, f); err != nil {
+		if made {
+			err = errors.Join(err, removeDir(dir))
+		}
+		return err
+	}
+	return nil
 }
 
 // bind mounts the directory f on itself and records that.
@@ -133,17 +142,24 @@ func bind(dir string, f *os.File) error {
 			return err
 		}
 		defer mount.Close()
+		if err := fault.Point("new.mount"); err != nil {
+			return err
+		}
 		if err := sys.MoveMount(mount, f, ""); err != nil {
 			return err
 		}
 	} // else a Prepare was killed between the mount and its record
+	if err := fault.Point("new.mounted"); err != nil {
+		return err
+	}
 	top, err := openDir(dir)
 	if err != nil {
 		return err
 	}
 	defer top.Close()
-	// Now only: what is mounted on a shared mount becomes shared.
-	if err := sys.SetMountAttr(top, 0, 0, syscall.MS_PRIVATE, false); err != nil {
+	// Now only: what is mounted on a shared mount becomes shared. Unbindable is
+	// private and more: a HostPath from above does not take the pins along.
+	if err := sys.SetMountAttr(top, 0, 0, syscall.MS_UNBINDABLE, false); err != nil {
 		return err
 	}
 	if record.Mount, _, err = sys.MountID(top); err != nil {

@@ -1,0 +1,22 @@
+// Command quickstart shows what a pod is, on any Linux machine with root and
+// nothing but Go: no image, no daemon, no network set-up.
+//
+//	go run ./examples/quickstart
+//
+// It makes one pod of three containers: a web server in an empty root, a loader
+// that writes its pages with the host's sh, and a checker that looks at the
+// pod from inside. Then it kills the server and starts it again, kills the
+// process that made the pod and goes on from another one, removes the pod and
+// looks for what might be left of it.
+//
+//	-keep        leave the pod, and print commands to look at it
+//	-remove ID   remove a pod that was left
+//
+// # How it is made
+//
+// One program plays all parts; its first argument says which. The process that
+// you start (supervise.go) starts another one that makes the pod (creator.go),
+// kills it, and starts a third that takes over (controller.go). The program is
+// also what runs in two of the containers (server.go, checker.go): spec.go
+// mounts it there. What might be left is looked for in left.go.
+package main

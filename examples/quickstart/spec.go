@@ -1,0 +1,82 @@
+//go:build linux && (amd64 || arm64)
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/barepod/barepod/pod"
+	"github.com/barepod/barepod/sandbox"
+	"github.com/barepod/barepod/volume"
+)
+
+const (
+	podName = "quickstart" // and the hostname
+	program = "/quickstart"
+	siteDir = "/site"
+)
+
+// loaderScript writes a page that stays and one that changes all the time. They
+// are complete whenever they are read: a rename puts them in place.
+const loaderScript = `
+trap 'exit 0' TERM
+put() { cat >/site/.new && mv /site/.new "/site/$1"; }
+echo "written by $(uname -n) before anybody was killed" | put first
+n=0
+while :; do
+	n=$((n + 1))
+	echo "$n" | put page
+	sleep 0.05
+done`
+
+// podSpec returns the pod. It is plain data: nothing is made here. What the
+// containers print goes to the file log.
+func podSpec(id, log string) (pod.Spec, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return pod.Spec{}, err
+	}
+	libs, err := libraries()
+	if err != nil {
+		return pod.Spec{}, err
+	}
+	volumes := []volume.Volume{
+		{Name: "site", Source: volume.EmptyDir{}},
+		{Name: "program", Source: volume.HostPath{Path: exe, Type: volume.HostPathFile}},
+	}
+	mounts := []volume.Mount{{Volume: "program", Path: program, ReadOnly: true}}
+	var env []string // none is nothing, and not the host's
+	for i, lib := range libs {
+		name := fmt.Sprintf("library-%d", i)
+		volumes = append(volumes, volume.Volume{Name: name, Source: volume.HostPath{Path: lib.file, Type: volume.HostPathFile}})
+		mounts = append(mounts, volume.Mount{Volume: name, Path: lib.path, ReadOnly: true})
+		env = []string{"LD_LIBRARY_PATH=" + libraryDir}
+	}
+	site := volume.Mount{Volume: "site", Path: siteDir}
+	readOnly := site
+	readOnly.ReadOnly = true
+	return pod.Spec{
+		Sandbox: sandbox.Config{
+			ID: id, Name: podName,
+			ShareProcessNamespace: true,
+			Volumes:               volumes,
+		},
+		Containers: []pod.Container{
+			{
+				Name: "server", Rootfs: sandbox.Scratch{}, LogPath: log,
+				Command: []string{program, asServer}, Env: env, Mounts: append(mounts, readOnly),
+			},
+			{
+				Name: "loader", Rootfs: sandbox.HostRoot{}, LogPath: log,
+				Command: []string{"sh", "-c", loaderScript, "as-loader"}, Mounts: []volume.Mount{site},
+			},
+			{
+				Name: "checker", Rootfs: sandbox.Scratch{}, LogPath: log,
+				Command: []string{program, asChecker}, Env: env, Mounts: mounts,
+			},
+		},
+		TerminationGracePeriod: 3 * time.Second,
+	}, nil
+}
