@@ -232,7 +232,7 @@ func forEachCrash(t *testing.T, p plan) {
 			require.NoError(t, sandbox.Sweep(ctx, p.Config.StateDir))
 		}
 		require.Equal(t, files, names(t, filepath.Dir(p.Config.StateDir)))
-		testutil.RequireNoLeaks(t, before)
+		requireNothingLeft(t, before, p.Config)
 	}
 	before, files := testutil.Snapshot(), names(t, filepath.Dir(p.Config.StateDir))
 	p.prepare(t)
@@ -283,11 +283,11 @@ func crashPlan(t *testing.T, op string, cfg sandbox.Config) plan {
 	if op == "first" {
 		return p
 	}
-	t.Cleanup(func() { require.NoError(t, sandbox.Remove(context.Background(), own.StateDir, "victim")) })
 	own.ID = "bystander"
 	sb := newSandbox(t, own)
 	main := idle(t, sb, sandbox.Dir{Path: p.Root}, "main")
 	t.Cleanup(func() {
+		require.NoError(t, sandbox.Remove(context.Background(), own.StateDir, "victim"))
 		reopened, err := sandbox.Open(context.Background(), own.StateDir, "bystander")
 		require.NoError(t, err, "the bystander must not have noticed")
 		require.NoError(t, reopened.Close())
@@ -377,7 +377,7 @@ func TestCrashAnytime(t *testing.T) {
 				_ = child.In.Close()
 				require.NoError(t, sandbox.Remove(t.Context(), p.Config.StateDir, p.Config.ID))
 				require.Equal(t, files, names(t, filepath.Dir(p.Config.StateDir)))
-				testutil.RequireNoLeaks(t, before)
+				requireNothingLeft(t, before, p.Config)
 			}
 		})
 	}

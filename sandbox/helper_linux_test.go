@@ -162,3 +162,12 @@ func fields(text string) map[string]string {
 	}
 	return m
 }
+
+// binVolume is the programs of a root file system as a volume, for roots that
+// have none.
+func binVolume(root string) volume.Volume {
+	return volume.Volume{Name: "bin", Source: volume.HostPath{Path: filepath.Join(root, "bin")}}
+}
+
+// lines returns the lines of a text.
+func lines(text string) []string { return strings.Split(strings.TrimSuffix(text, "\n"), "\n") }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/barepod/barepod/internal/cgroup"
 	"github.com/barepod/barepod/internal/fault"
 	"github.com/barepod/barepod/internal/launch"
 	"github.com/barepod/barepod/internal/program"
@@ -23,7 +24,11 @@ func (s *Sandbox) startInit(ctx context.Context, nursery *namespace.Handle, lock
 	if !s.cfg.ShareProcessNamespace {
 		return nil
 	}
-	dir, err := keepersDir(s.cgroup)
+	group, err := s.initGroup(u)
+	if err != nil {
+		return err
+	}
+	dir, err := keepersDir(group)
 	if err != nil {
 		return err
 	}
@@ -34,7 +39,7 @@ func (s *Sandbox) startInit(ctx context.Context, nursery *namespace.Handle, lock
 		Name:    "barepod-init: " + s.cfg.ID,
 		Nursery: nursery.File(),
 		Net:     s.sharedFile(namespace.Net), IPC: s.sharedFile(namespace.IPC), UTS: s.sharedFile(namespace.UTS),
-		Cgroup: dir, DieWithStarter: s.cfg.DieWithCreator,
+		Cgroup: dir, DieWithStarter: s.cfg.DieWithCreator, Hold: s.cfg.Cgroup.Driver == cgroup.Systemd,
 	}).Program()
 	// The lock goes along until the commit, and with it the wait of a Remove
 	// that comes after our death.
@@ -47,6 +52,11 @@ func (s *Sandbox) startInit(ctx context.Context, nursery *namespace.Handle, lock
 	u.Push("end launcher of PID 1", func(context.Context) error { return run.Kill() })
 	if err := fault.Point("new.init.launched"); err != nil {
 		return err
+	}
+	if s.cfg.Cgroup.Driver == cgroup.Systemd {
+		if err := errors.Join(group.Adopt(run.PID()), run.Send([]byte(program.Go))); err != nil {
+			return err
+		}
 	}
 	pid, pidfd, err := receiveInit(ctx, run)
 	s.pid1 = pidfd
@@ -71,6 +81,22 @@ func (s *Sandbox) startInit(ctx context.Context, nursery *namespace.Handle, lock
 	s.shared = append(s.shared, ns)
 	s.res.Namespaces[namespace.PID] = ns.ID()
 	return (&anchor{mnt: s.anchor}).pinPID(ns)
+}
+
+// initName is the name of PID 1's group with systemd; no container can have it.
+const initName = "pid.1"
+
+// initGroup is the group whose keepers PID 1 is one of: the pod's, or with
+// systemd, where a slice cannot hold a process, one of its own.
+func (s *Sandbox) initGroup(u *undo.Stack) (*cgroup.Group, error) {
+	if s.cfg.Cgroup.Driver != cgroup.Systemd {
+		return s.cgroup, nil
+	}
+	g, err := cgroup.Create(s.cfg.Cgroup, s.cfg.ID, initName)
+	if err == nil {
+		u.Push("remove cgroup of PID 1", g.Remove)
+	}
+	return g, err
 }
 
 // receiveInit reads the launcher's report and reaps the launcher.

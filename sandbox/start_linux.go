@@ -186,8 +186,10 @@ func (s *start) join() (err error) {
 	if err != nil {
 		return err
 	}
-	if s.cmd.Resources != (Resources{}) {
-		if err := s.group.Set(s.cmd.Resources); err != nil {
+	// With systemd there is no group before a process is adopted.
+	b.Hold = s.sb.cfg.Cgroup.Driver == cgroup.Systemd
+	if !b.Hold {
+		if err := s.limit(); err != nil {
 			return err
 		}
 	}
@@ -197,23 +199,42 @@ func (s *start) join() (err error) {
 	}
 	b.Cgroup, b.Tasks = j.Dir, j.Tasks
 	s.files.keep(j.Dir)
+	if j.Dir == nil && j.Procs != "" {
+		b.Tasks = append(b.Tasks, j.Procs)
+	}
 	if b.KeeperCgroup, err = keepersDir(s.group); err != nil {
 		return err
 	}
 	s.files.keep(b.KeeperCgroup)
-	if b.OOM, err = openIfExists(s.group.OOMFile(), os.O_RDONLY); err != nil {
-		return err
-	}
-	s.files.keep(b.OOM)
+	b.OOM = s.group.OOMFile()
 	if s.cmd.target != nil {
 		s.oom, err = s.group.OOMKills()
 		return err
 	}
-	if j.Dir != nil {
-		b.KillRest, err = openIfExists(j.Dir.Name()+"/cgroup.kill", os.O_WRONLY)
-		s.files.keep(b.KillRest)
+	b.KillRest = s.group.KillFile()
+	return nil
+}
+
+// limit sets the container's limits.
+func (s *start) limit() error {
+	if s.cmd.Resources == (Resources{}) {
+		return nil
 	}
-	return err
+	return s.group.Set(s.cmd.Resources)
+}
+
+// adopt has systemd begin the container's scope with the launcher, which waits.
+// What the launcher forks then is in the scope, too.
+func (s *start) adopt(run *launch.Run) error {
+	if err := s.group.Adopt(run.PID()); err != nil {
+		return err
+	}
+	if s.cmd.target == nil {
+		if err := s.limit(); err != nil {
+			return err
+		}
+	}
+	return run.Send([]byte(program.Go))
 }
 
 // keepersDir opens the cgroup v2 directory for helper processes; nil if there
@@ -227,19 +248,6 @@ func keepersDir(g *cgroup.Group) (*os.File, error) {
 	return j.Dir, err
 }
 
-// openIfExists opens a file of the kernel's; nil if path is empty or the file
-// does not exist.
-func openIfExists(path string, flags int) (*os.File, error) {
-	if path == "" {
-		return nil, nil
-	}
-	f, err := os.OpenFile(path, flags, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	return f, err
-}
-
 // launch compiles the launch program and starts it.
 func (s *start) launch(ctx context.Context, root *openedRoot) (*launch.Run, error) {
 	b := &s.birth
@@ -249,7 +257,7 @@ func (s *start) launch(ctx context.Context, root *openedRoot) (*launch.Run, erro
 		return nil, err
 	}
 	defer record.Unlock()
-	b.Record, b.Lifeline, b.Hold = record.File(), s.sb.lifeline.reader(), s.sb.cfg.Cgroup.Driver == cgroup.Systemd
+	b.Record, b.Lifeline = record.File(), s.sb.lifeline.reader()
 	s.cmd.fill(b)
 	name := "barepod: " + s.sb.cfg.ID + "/" + s.cmd.Name
 	var prog *launch.Program
@@ -271,12 +279,7 @@ func (s *start) launch(ctx context.Context, root *openedRoot) (*launch.Run, erro
 		return errors.Join(run.Kill(), run.Close())
 	})
 	if b.Hold {
-		// systemd wants a process to begin a scope with. What the launcher forks
-		// then is in the scope, too.
-		if err := s.group.Adopt(run.PID()); err != nil {
-			return nil, err
-		}
-		return run, run.Send([]byte(program.Go))
+		return run, s.adopt(run)
 	}
 	return run, nil
 }

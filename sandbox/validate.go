@@ -5,8 +5,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"math"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -169,6 +169,8 @@ func (c *Cmd) validate(volumes []volume.Volume) error {
 	}
 	if c.Path == "" {
 		checks = append(checks, bad("Path", c.Path, "must not be empty"))
+	} else if len(c.candidates()) == 0 {
+		checks = append(checks, bad("Path", c.Path, "must have a slash, for PATH in Env has no absolute directory"))
 	}
 	for _, s := range []struct {
 		field string
@@ -187,11 +189,26 @@ func (c *Cmd) validate(volumes []volume.Volume) error {
 		checks = append(checks, invalid.AbsPath("Dir", c.Dir))
 	}
 	_, err := c.Capabilities.set()
-	checks = append(checks, err, validateRlimits(c.Rlimits), invalid.Within("Resources", c.Resources.Validate()))
+	checks = append(checks, c.User.validate(), err, validateRlimits(c.Rlimits), invalid.Within("Resources", c.Resources.Validate()))
 	checks = append(checks, c.validateTarget(volumes)...)
 	for _, err := range checks {
 		if err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// validate refuses the number that means "unchanged" to setresuid(2), and is
+// no user's.
+func (u *User) validate() error {
+	for i, n := range append([]uint32{u.UID, u.GID}, u.Groups...) {
+		if n == math.MaxUint32 {
+			field := fmt.Sprintf("User.Groups[%d]", i-2)
+			if i < 2 {
+				field = [...]string{"User.UID", "User.GID"}[i]
+			}
+			return &invalid.Error{Field: field, Value: n, Reason: "must be below 4294967295"}
 		}
 	}
 	return nil
@@ -228,7 +245,7 @@ func (c *Cmd) validateRootfs() error {
 			return at(&invalid.Error{Field: "Lower", Value: len(r.Lower), Reason: fmt.Sprintf("must be 1 to %d directories", maxLower)})
 		}
 		for i, l := range r.Lower {
-			if err := invalid.AbsPath(fmt.Sprintf("Lower[%d]", i), filepath.Clean(l)); err != nil {
+			if err := invalid.AbsPath(fmt.Sprintf("Lower[%d]", i), l); err != nil {
 				return at(err)
 			}
 		}

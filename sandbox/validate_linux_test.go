@@ -22,6 +22,7 @@ func TestNewRefuses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := sandbox.Config{Name: "web", StateDir: filepath.Join(dir, "state"), DataDir: filepath.Join(dir, "data")}
 			tt.change(&cfg)
+			require.Error(t, cfg.Validate()) // New might do as it is told
 			sb, err := sandbox.New(t.Context(), cfg)
 			require.Nil(t, sb)
 			requireField(t, err, tt.field)
@@ -108,6 +109,10 @@ func TestStartRefuses(t *testing.T) {
 			cmd := sb.Command("/bin/sh")
 			cmd.Name, cmd.Rootfs = "main", sandbox.Scratch{}
 			tt.change(cmd)
+			err := cmd.Validate(sb.Config())
+			var invalid *sandbox.InvalidError
+			require.ErrorAs(t, err, &invalid)
+			require.Equal(t, tt.field, invalid.Field)
 			p, err := cmd.Start(t.Context())
 			require.Nil(t, p)
 			requireField(t, err, tt.field)

@@ -15,9 +15,9 @@ import (
 
 // badConfig is a configuration with one mistake in it.
 type badConfig struct {
-	name  string
+	name   string
 	change func(c *sandbox.Config)
-	field string
+	field  string
 }
 
 func emptyDir(name string) volume.Volume { return volume.Volume{Name: name, Source: volume.EmptyDir{}} }
@@ -144,16 +144,18 @@ func TestConfigValidate(t *testing.T) {
 // TestConfigAccepted is for what looks odd and is right.
 func TestConfigAccepted(t *testing.T) {
 	for name, change := range map[string]func(*sandbox.Config){
-		"ID":           func(c *sandbox.Config) { c.ID = "A_b.C-1" },
-		"ID of 64":     func(c *sandbox.Config) { c.ID = strings.Repeat("a", 64) },
-		"name of 63":   func(c *sandbox.Config) { c.Name = strings.Repeat("a", 63) },
-		"hostname":     func(c *sandbox.Config) { c.Hostname = "web.example.com" },
-		"all the host": func(c *sandbox.Config) { c.HostNamespaces = namespace.Net | namespace.IPC | namespace.UTS | namespace.PID },
-		"net sysctl":   sysctl("net.ipv4.ip_local_port_range", "1024\t65000"),
-		"IPC sysctl":   sysctl("kernel.sem", "1 2 3 4"),
-		"mq sysctl":    sysctl("fs.mqueue.msg_max", "100"),
-		"UTS sysctl":   sysctl("kernel.domainname", "example.com"),
-		"if sysctl":    sysctl("net.ipv4.conf.eth0-1.rp_filter", "0"),
+		"ID":         func(c *sandbox.Config) { c.ID = "A_b.C-1" },
+		"ID of 64":   func(c *sandbox.Config) { c.ID = strings.Repeat("a", 64) },
+		"name of 63": func(c *sandbox.Config) { c.Name = strings.Repeat("a", 63) },
+		"hostname":   func(c *sandbox.Config) { c.Hostname = "web.example.com" },
+		"all the host": func(c *sandbox.Config) {
+			c.HostNamespaces = namespace.Net | namespace.IPC | namespace.UTS | namespace.PID
+		},
+		"net sysctl": sysctl("net.ipv4.ip_local_port_range", "1024\t65000"),
+		"IPC sysctl": sysctl("kernel.sem", "1 2 3 4"),
+		"mq sysctl":  sysctl("fs.mqueue.msg_max", "100"),
+		"UTS sysctl": sysctl("kernel.domainname", "example.com"),
+		"if sysctl":  sysctl("net.ipv4.conf.eth0-1.rp_filter", "0"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := sandbox.Config{Name: "web"}

@@ -30,6 +30,16 @@ func (g *Group) Kill(ctx context.Context) error {
 	return g.fail("kill", err)
 }
 
+// KillFile returns the path of the file that kills the group and those below it
+// when "1" is written to it. It is empty if there is no unified hierarchy.
+func (g *Group) KillFile() string {
+	h := g.host.unified()
+	if h == nil {
+		return ""
+	}
+	return g.in(*h) + "/cgroup.kill"
+}
+
 func (g *Group) kill(ctx context.Context) error {
 	err := poll(ctx, func() (bool, error) {
 		if err := g.killOnce(ctx); err != nil {
@@ -86,7 +96,7 @@ func (g *Group) killOnce(ctx context.Context) error {
 	if h := g.host.unified(); h != nil {
 		// From Linux 5.14 on; reaches the groups below, what is forked
 		// meanwhile, and what the freezer of v2 holds.
-		if err := sys.WriteControl(g.in(*h)+"/cgroup.kill", "1"); err != nil {
+		if err := sys.WriteControl(g.KillFile(), "1"); err != nil {
 			return err
 		}
 		if freezer == nil || freezer.Unified {

@@ -5,16 +5,18 @@ package program
 import "os"
 
 // Birth is what the start of a container and of a further command have in
-// common: who watches over the process, and what it is when it executes.
+// common: who watches over the process, and what it is when it executes. Its
+// program is started with all three standard streams: what stood in the place
+// of a missing one would be left to the process.
 type Birth struct {
 	// Record is the directory in which the keeper leaves the exit record.
 	Record *os.File
-	// OOM is the file whose first 256 bytes the keeper copies into the record
-	// when the process has ended; nil where there is none.
-	OOM *os.File
+	// OOM is the path of the file whose first 256 bytes the keeper copies into
+	// the record when the process has ended; it may be missing.
+	OOM string
 	// KillRest is cgroup.kill of the container's cgroup, written when its first
-	// process has ended; nil for a further command, and where there is none.
-	KillRest *os.File
+	// process has ended; empty for a further command. It may be missing.
+	KillRest string
 	// KeeperCgroup is the cgroup v2 directory in which the keeper is born; nil
 	// where there is none.
 	KeeperCgroup *os.File

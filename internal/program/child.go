@@ -27,23 +27,30 @@ func (b *Birth) finish(p *launch.Program) {
 		p.Note("set %s", r.Name)
 		p.Call("prlimit64", launch.Int(0), launch.Named(int64(r.Resource), r.Name), p.Rlimit(r.Soft, r.Hard), launch.Null)
 	}
-	b.credentials(p)
-
 	p.Note("close what is not the program's")
 	p.Call("umask", launch.Octal(0o022))
 	p.Call("fcntl", launch.Status, launch.Named(unix.F_SETFD, "F_SETFD"), launch.Named(unix.FD_CLOEXEC, "FD_CLOEXEC"))
+	// Before the credentials change: that may make the process dumpable again
+	// (fs.suid_dumpable=1), and so its descriptors a prey to processes of the
+	// same user in a shared PID namespace (CVE-2016-9962).
 	p.Call("close_range", launch.Int(launch.StatusFD+1), maxFD, launch.Int(0))
+	b.credentials(p)
 	// Only now: no descriptor of the host is left that the path could lead
 	// through (CVE-2024-21626).
 	p.Note(NoteDir+"%s", b.Dir)
 	p.Call("chdir", p.Str(b.Dir))
 	p.Note("wait for the starter")
-	byte1 := p.Buffer(8, "byte")
 	orphan := p.NewLabel("orphan")
-	p.IfZero(p.Call("read", launch.Status, byte1, launch.Int(1)).Result(), orphan)
+	p.IfZero(readByte(p, orphan), orphan)
 	b.exec(p)
 	p.Place(orphan)
 	p.Call("exit_group", launch.Int(126))
+}
+
+// readByte reads a byte of the starter's and returns 0 if there is none. It
+// jumps to gone if the starter ended with a message of ours unread.
+func readByte(p *launch.Program, gone *launch.Label) launch.Arg {
+	return p.Call("read", launch.Status, p.Buffer(8, "byte"), launch.Int(1)).On(unix.ECONNRESET, gone).Result()
 }
 
 func (b *Birth) credentials(p *launch.Program) {

@@ -23,6 +23,8 @@ type Init struct {
 	// is none.
 	Cgroup         *os.File
 	DieWithStarter bool
+	// Hold has the launcher wait for a byte before it does anything.
+	Hold bool
 }
 
 // Program compiles the launcher and PID 1.
@@ -32,6 +34,9 @@ func (i *Init) Program() *launch.Program {
 	p.Call("prctl", launch.Named(unix.PR_SET_DUMPABLE, "PR_SET_DUMPABLE"), launch.Int(0))
 	p.Call("close", launch.Image)
 	p.Call("prctl", launch.Named(unix.PR_SET_NAME, "PR_SET_NAME"), p.Str("barepod-init"))
+	if i.Hold {
+		hold(p)
+	}
 	p.Note("make the PID namespace")
 	p.Call("unshare", launch.CloneFlags(unix.CLONE_NEWPID))
 	report := p.Bytes([]byte{0xff, 0xff, 0xff, 0xff, 15: 0}, "report")
@@ -65,13 +70,12 @@ func (i *Init) Program() *launch.Program {
 	p.Call("close_range", launch.Int(0), launch.Int(launch.StatusFD-1), launch.Int(0))
 	p.Note("wait for the commit")
 	gone := p.NewLabel("gone")
-	buf := p.Buffer(8, "byte")
-	p.IfZero(p.Call("read", launch.Status, buf, launch.Int(1)).Result(), gone)
+	p.IfZero(readByte(p, gone), gone)
 	// Not before: the starter's lock is among them.
 	p.Call("close_range", launch.Int(launch.StatusFD+1), maxFD, launch.Int(0))
 	if i.DieWithStarter {
 		more := p.Here("more")
-		p.IfNot(p.Call("read", launch.Status, buf, launch.Int(1)).Result(), ^uint64(0), 0, more)
+		p.IfNot(readByte(p, gone), ^uint64(0), 0, more)
 	} else {
 		p.Call("close", launch.Status)
 		pause := p.Here("pause")

@@ -13,35 +13,22 @@ import (
 // begin is the launcher and the keeper up to the child's fork; the program goes
 // on in the child. pidns puts the child into its PID namespace.
 func (b *Birth) begin(p *launch.Program, pidns func()) {
+	// What the keeper keeps has the first descriptors.
 	record := p.File(b.Record, "record")
-	oom := p.File(b.OOM, "oom")
-	kill := p.File(b.KillRest, "cgroup.kill")
-	line := p.File(nil, "lifeline")
-	keep := p.FirstFree() // the keeper closes the descriptors from here on
-
-	p.Note("prepare the launcher")
-	p.Call("prctl", launch.Named(unix.PR_SET_DUMPABLE, "PR_SET_DUMPABLE"), launch.Int(0))
-	p.Call("close", launch.Image)
-	p.Call("prctl", launch.Named(unix.PR_SET_NAME, "PR_SET_NAME"), p.Str("barepod-keeper"))
-	p.Call("chdir", p.Str("/"))
-	if b.Hold {
-		p.Note("wait to be adopted")
-		adopted := p.NewLabel("adopted")
-		p.IfNot(p.Call("read", launch.Status, p.Buffer(8, "byte"), launch.Int(1)).Result(), ^uint64(0), 0, adopted)
-		p.Call("exit_group", launch.Int(126))
-		p.Place(adopted)
+	line := launch.Null
+	if b.Lifeline != nil {
+		line = p.File(nil, "lifeline")
 	}
-	p.Note("fork the keeper")
-	keeper := p.NewLabel("keeper")
-	p.IfZero(fork(p, 0, launch.Null, b.KeeperCgroup, "keepers"), keeper)
-	p.Call("exit_group", launch.Int(0))
+	keep := p.FirstFree()
 
-	p.Place(keeper)
+	b.launcher(p)
 	p.Note("prepare the keeper")
 	p.Call("setsid")
 	p.Call("rt_sigprocmask", launch.Named(unix.SIG_SETMASK, "SIG_SETMASK"), p.Sigset(^uint64(0)), launch.Null, launch.Int(8))
 	self := p.Call("getpid").Result()
-	b.lifeline(p, self, line)
+	if b.Lifeline != nil {
+		b.lifeline(p, self, line)
+	}
 	rec := p.Bytes(append([]byte(recordMagic), make([]byte, RecordSize-len(recordMagic))...), "record")
 	report := p.Bytes([]byte{0xff, 0xff, 0xff, 0xff, 15: 0}, "report")
 	msg, fds := p.FDMessage(report, ReportSize, 2)
@@ -58,24 +45,7 @@ func (b *Birth) begin(p *launch.Program, pidns func()) {
 	p.Store32(report.Plus(8), pid)
 	p.Store32(fds, selffd)
 	p.Call("sendmsg", launch.Status, msg, launch.Named(unix.MSG_NOSIGNAL, "MSG_NOSIGNAL")).Ignore(unix.EPIPE, unix.ECONNRESET)
-	p.Note("wait for the child")
-	p.Call("close_range", launch.Int(0), launch.Int(launch.StatusFD), launch.Int(0))
-	p.Call("close_range", launch.Int(keep), maxFD, launch.Int(0))
-	wait := p.Here("wait")
-	p.Call("wait4", pid, rec.Plus(8), launch.Int(0), rec.Plus(48)).On(unix.EINTR, wait)
-	p.Note("write the exit record")
-	p.Call("clock_gettime", realtime, rec.Plus(32))
-	if b.KillRest != nil {
-		p.Call("write", kill, p.Str("1"), launch.Int(1)).Ignore(unix.ENODEV, unix.ENOENT)
-	}
-	if b.OOM != nil {
-		p.Call("pread64", oom, rec.Plus(recordOOM), launch.Int(oomSize), launch.Int(0)).Ignore(unix.ENODEV)
-	}
-	out := p.Call("openat", record, p.Str(".exit"),
-		launch.OpenFlags(unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_NOFOLLOW), launch.Octal(0o600)).Result()
-	p.Call("write", out, rec, launch.Int(RecordSize))
-	p.Call("renameat2", record, p.Str(".exit"), record, p.Str(RecordName), launch.Int(0))
-	p.Call("exit_group", launch.Int(0))
+	b.watch(p, pid, rec, record, keep)
 
 	p.Place(child)
 	p.Note("join the cgroup")
@@ -87,6 +57,71 @@ func (b *Birth) begin(p *launch.Program, pidns func()) {
 		p.Call("write", fd, p.Str("0"), launch.Int(1))
 		p.Call("close", fd)
 	}
+}
+
+// launcher is the process that forks the keeper and exits.
+func (b *Birth) launcher(p *launch.Program) {
+	p.Note("prepare the launcher")
+	p.Call("prctl", launch.Named(unix.PR_SET_DUMPABLE, "PR_SET_DUMPABLE"), launch.Int(0))
+	p.Call("close", launch.Image)
+	p.Call("prctl", launch.Named(unix.PR_SET_NAME, "PR_SET_NAME"), p.Str("barepod-keeper"))
+	p.Call("chdir", p.Str("/"))
+	if b.Hold {
+		hold(p)
+	}
+	p.Note("fork the keeper")
+	keeper := p.NewLabel("keeper")
+	p.IfZero(fork(p, 0, launch.Null, b.KeeperCgroup, "keepers"), keeper)
+	p.Call("exit_group", launch.Int(0))
+	p.Place(keeper)
+}
+
+// hold has the launcher wait until it is adopted by a cgroup.
+func hold(p *launch.Program) {
+	p.Note("wait to be adopted")
+	orphan, adopted := p.NewLabel("orphan launcher"), p.NewLabel("adopted")
+	p.IfNot(readByte(p, orphan), ^uint64(0), 0, adopted)
+	p.Place(orphan)
+	p.Call("exit_group", launch.Int(126))
+	p.Place(adopted)
+}
+
+// watch is the keeper once it has reported: it waits for the child and leaves
+// the exit record rec in the directory dir. From keep on its descriptors are the
+// starter's.
+func (b *Birth) watch(p *launch.Program, child, rec, dir launch.Arg, keep int) {
+	p.Note("wait for the child")
+	// Up to the number that was the image's, which is in use again.
+	p.Call("close_range", launch.Int(0), launch.Int(launch.StatusFD+1), launch.Int(0))
+	p.Call("close_range", launch.Int(keep), maxFD, launch.Int(0))
+	// Now, for later a path might lead to a cgroup made anew.
+	kill, oom := cgroupFile(p, b.KillRest, unix.O_WRONLY), cgroupFile(p, b.OOM, unix.O_RDONLY)
+	wait := p.Here("wait")
+	p.Call("wait4", child, rec.Plus(8), launch.Int(0), rec.Plus(48)).On(unix.EINTR, wait)
+
+	p.Note("write the exit record")
+	p.Call("clock_gettime", realtime, rec.Plus(32))
+	// EBADF: there is no such file. ENODEV: it has gone with the cgroup.
+	if b.KillRest != "" {
+		p.Call("write", kill, p.Str("1"), launch.Int(1)).Ignore(unix.EBADF, unix.ENODEV, unix.ENOENT)
+	}
+	if b.OOM != "" {
+		p.Call("pread64", oom, rec.Plus(recordOOM), launch.Int(oomSize), launch.Int(0)).Ignore(unix.EBADF, unix.ENODEV)
+	}
+	out := p.Call("openat", dir, p.Str(".exit"),
+		launch.OpenFlags(unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_NOFOLLOW), launch.Octal(0o600)).Result()
+	p.Call("write", out, rec, launch.Int(RecordSize))
+	p.Call("renameat2", dir, p.Str(".exit"), dir, p.Str(RecordName), launch.Int(0))
+	p.Call("exit_group", launch.Int(0))
+}
+
+// cgroupFile opens a control file, unless path is empty. Its descriptor is no
+// valid one if there is no such file.
+func cgroupFile(p *launch.Program, path string, flags int) launch.Arg {
+	if path == "" {
+		return launch.Null
+	}
+	return p.Call("openat", launch.AtFDCWD, p.Str(path), launch.OpenFlags(flags)).Ignore(unix.ENOENT, unix.ENODEV).Result()
 }
 
 var (
@@ -110,9 +145,6 @@ func fork(p *launch.Program, flags int, pidfd launch.Arg, dir *os.File, name str
 // the pipe is closed. The owner of such a signal belongs to the open file, so
 // the process opens the pipe again.
 func (b *Birth) lifeline(p *launch.Program, self, line launch.Arg) {
-	if b.Lifeline == nil {
-		return
-	}
 	p.Note("hold the lifeline")
 	file := p.File(b.Lifeline, "pipe")
 	fd := p.Call("openat", launch.AtFDCWD, p.Str("/proc/self/fd/"+file.Number()), launch.OpenFlags(unix.O_RDONLY|unix.O_NONBLOCK)).Result()

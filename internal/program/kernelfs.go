@@ -13,6 +13,19 @@ import (
 // CgroupMount is a cgroup hierarchy below /sys/fs/cgroup.
 type CgroupMount struct{ Dir, FSType, Options string }
 
+// options are the keys and values of the options; controllers are keys alone.
+func (m *CgroupMount) options() []string {
+	if m.Options == "" {
+		return nil
+	}
+	var list []string
+	for o := range strings.SplitSeq(m.Options, ",") {
+		key, value, _ := strings.Cut(o, "=")
+		list = append(list, key, value)
+	}
+	return list
+}
+
 // proc mounts /proc of the container's PID namespace, with the usual paths
 // masked.
 func (c *Container) proc(t tree) {
@@ -58,7 +71,7 @@ func (c *Container) sys(t tree) {
 	t.mount(base, "sys/fs/cgroup", dir)
 	for _, m := range c.CgroupMounts {
 		p.Call("mkdirat", base, p.Str(m.Dir), launch.Octal(0o755))
-		moveTo2(p, newFS(p, m.FSType, attrs, strings.FieldsFunc(m.Options, func(r rune) bool { return r == ',' })...), base, m.Dir)
+		moveTo2(p, newFS(p, m.FSType, attrs, m.options()...), base, m.Dir)
 	}
 	setattr(p, base, p.MountAttr(unix.MOUNT_ATTR_RDONLY, 0, 0))
 }

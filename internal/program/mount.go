@@ -59,7 +59,7 @@ func (m *Mount) attach(t tree, copied launch.Arg) {
 		t.mount(copied, target, kind)
 		return
 	}
-	isFile, done := p.NewLabel("file_"+m.Volume), p.NewLabel("mounted_"+m.Volume)
+	isFile, done := p.NewLabel("file "+target), p.NewLabel("mounted "+target)
 	p.Call("openat2", copied, p.Str("."), p.OpenHow(unix.O_PATH|unix.O_DIRECTORY, 0, 0), launch.OpenHowSize).On(unix.ENOTDIR, isFile)
 	t.mount(copied, target, dir)
 	p.Goto(done)

@@ -43,7 +43,7 @@ func (t tree) open(name string, k kind, anyKind bool) launch.Arg {
 	how := p.OpenHow(flags, 0, inRoot)
 	parent := p.OpenHow(unix.O_PATH|unix.O_DIRECTORY, 0, inRoot)
 	missing, done := p.NewLabel("missing "+name), p.NewLabel("opened "+name)
-	p.Call("openat2", t.root, p.Str(name), how, launch.OpenHowSize).On(unix.ENOENT, missing).Into(fd)
+	t.openat2(name, how).On(unix.ENOENT, missing).Into(fd)
 	p.Goto(done)
 
 	p.Place(missing)
@@ -53,12 +53,12 @@ func (t tree) open(name string, k kind, anyKind bool) launch.Arg {
 		// One component at a time: mkdirat does not follow a link that
 		// stands in its place.
 		p.Call("mkdirat", at, p.Str(part), launch.Octal(0o755)).Ignore(unix.EEXIST)
-		at = p.Call("openat2", t.root, p.Str(path.Join(parts[:i+1]...)), parent, launch.OpenHowSize).Result()
+		at = t.openat2(path.Join(parts[:i+1]...), parent).Result()
 	}
 	last := parts[len(parts)-1]
 	if k == dir {
 		p.Call("mkdirat", at, p.Str(last), launch.Octal(0o755)).Ignore(unix.EEXIST)
-		p.Call("openat2", t.root, p.Str(name), how, launch.OpenHowSize).Into(fd)
+		t.openat2(name, how).Into(fd)
 	} else {
 		p.Call("openat", at, p.Str(last), launch.OpenFlags(unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW), launch.Octal(0o644)).
 			Ignore(unix.EEXIST)
@@ -66,6 +66,14 @@ func (t tree) open(name string, k kind, anyKind bool) launch.Arg {
 	}
 	p.Place(done)
 	return fd
+}
+
+// openat2 opens an existing name. EAGAIN is what a ".." in a symbolic link gets
+// when anybody on the machine mounts or renames something meanwhile
+// (openat2(2)): no state of ours, so the call is made again.
+func (t tree) openat2(name string, how launch.Arg) *launch.Call {
+	again := t.p.Here("again " + name)
+	return t.p.Call("openat2", t.root, t.p.Str(name), how, launch.OpenHowSize).On(unix.EAGAIN, again)
 }
 
 // mount attaches the detached mount fs at name.
