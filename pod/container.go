@@ -3,11 +3,10 @@ package pod
 import (
 	"context"
 	"errors"
-	"os"
 	"sync"
 	"syscall"
 
-	"github.com/barepod/barepod/namespace"
+	"github.com/barepod/barepod/internal/fault"
 	"github.com/barepod/barepod/sandbox"
 )
 
@@ -62,26 +61,6 @@ func (c *ContainerHandle) start(ctx context.Context) error {
 	return proc.Close()
 }
 
-// remember keeps the run that a start is about to replace, if there is one.
-func (c *ContainerHandle) remember(ctx context.Context) error {
-	p, err := c.process(ctx)
-	if err != nil || p == nil {
-		return err
-	}
-	if p.State != sandbox.Exited && p.State != sandbox.Unknown {
-		return nil // the start will fail, or replace one that never was
-	}
-	h, err := readHistory(c.pod.sb, c.index)
-	if err != nil {
-		return err
-	}
-	h, changed := h.replace(instanceOf(*p))
-	if !changed {
-		return nil
-	}
-	return c.pod.sb.StorePut(historyKey(c.index), h)
-}
-
 // Wait waits until the container has ended, and returns how. An exit code that is
 // not 0 is no error. Any number of goroutines and processes may wait, also after
 // the end. The error is ErrNotStarted if the container was never started, and
@@ -134,39 +113,6 @@ func (c *ContainerHandle) Exec(path string, args ...string) (*sandbox.Cmd, error
 	return proc.Exec(path, args...), nil
 }
 
-// running returns the container's process, borrowed: commands made of it need it
-// open, so the handle keeps it until the container is started again.
-func (c *ContainerHandle) running(ctx context.Context) (*sandbox.Process, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return nil, os.ErrClosed
-	}
-	if c.exec != nil {
-		if s, err := c.exec.Status(); err == nil && s.State == sandbox.Running {
-			return c.exec, nil
-		}
-		old := c.exec
-		c.exec = nil
-		if err := old.Close(); err != nil {
-			return nil, err
-		}
-	}
-	proc, err := c.open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s, err := proc.Status()
-	if err == nil && s.State != sandbox.Running {
-		err = sandbox.ErrProcessDone
-	}
-	if err != nil {
-		return nil, errors.Join(err, proc.Close())
-	}
-	c.exec = proc
-	return proc, nil
-}
-
 // Signal sends a signal to the container's first process alone. The error matches
 // os.ErrProcessDone if the container does not run. Where that process is PID 1 of
 // a PID namespace of its own, the kernel drops signals that it has no handler
@@ -182,11 +128,7 @@ func (c *ContainerHandle) Kill(ctx context.Context) error {
 }
 
 func (c *ContainerHandle) kill(ctx context.Context) error {
-	err := c.with(ctx, func(p *sandbox.Process) error { return p.Kill(ctx) })
-	if errors.Is(err, ErrNotStarted) {
-		return nil
-	}
-	return err
+	return unlessGone(c.with(ctx, func(p *sandbox.Process) error { return p.Kill(ctx) }))
 }
 
 // Stop ends the container as [Pod.Stop] does: with its stop signal, and after the
@@ -197,11 +139,7 @@ func (c *ContainerHandle) Stop(ctx context.Context) error {
 }
 
 func (c *ContainerHandle) stop(ctx context.Context) error {
-	err := c.with(ctx, func(p *sandbox.Process) error { return c.stopProcess(ctx, p) })
-	if errors.Is(err, ErrNotStarted) {
-		return nil
-	}
-	return err
+	return unlessGone(c.with(ctx, func(p *sandbox.Process) error { return c.stopProcess(ctx, p) }))
 }
 
 func (c *ContainerHandle) stopProcess(ctx context.Context, p *sandbox.Process) error {
@@ -209,7 +147,13 @@ func (c *ContainerHandle) stopProcess(ctx context.Context, p *sandbox.Process) e
 	if err != nil {
 		return err
 	}
+	if err := fault.Point("pod.stop.signal"); err != nil {
+		return err
+	}
 	if err := p.Signal(sig); err != nil && !errors.Is(err, sandbox.ErrProcessDone) {
+		return err
+	}
+	if err := fault.Point("pod.stop.wait"); err != nil {
 		return err
 	}
 	grace, cancel := context.WithTimeout(ctx, gracePeriod(c.pod.grace))
@@ -228,13 +172,6 @@ func (c *ContainerHandle) stopProcess(ctx context.Context, p *sandbox.Process) e
 	default:
 		return err
 	}
-}
-
-// ownPIDs reports whether the container has a PID namespace of its own, which
-// ends with its first process.
-func (c *ContainerHandle) ownPIDs() bool {
-	cfg := c.pod.sb.Config()
-	return !cfg.ShareProcessNamespace && !cfg.HostNamespaces.Has(namespace.PID)
 }
 
 // Status returns the container as it is now.
@@ -265,49 +202,6 @@ func (c *ContainerHandle) Stats(ctx context.Context) (sandbox.Stats, error) {
 		return err
 	})
 	return stats, c.wrap("stats", err)
-}
-
-// open returns the container's process, which the caller must close, or
-// ErrNotStarted.
-func (c *ContainerHandle) open(ctx context.Context) (*sandbox.Process, error) {
-	proc, err := c.pod.sb.Process(ctx, c.spec.Name)
-	if errors.Is(err, sandbox.ErrNotExist) {
-		return nil, ErrNotStarted
-	}
-	return proc, err
-}
-
-// with calls fn with the container's process.
-func (c *ContainerHandle) with(ctx context.Context, fn func(*sandbox.Process) error) error {
-	proc, err := c.open(ctx)
-	if err != nil {
-		return err
-	}
-	return errors.Join(fn(proc), proc.Close())
-}
-
-// process returns the status of the container's process, nil if there is none.
-func (c *ContainerHandle) process(ctx context.Context) (*sandbox.ProcessStatus, error) {
-	var s sandbox.ProcessStatus
-	err := c.with(ctx, func(p *sandbox.Process) (err error) {
-		s, err = p.Status()
-		return err
-	})
-	if errors.Is(err, ErrNotStarted) {
-		return nil, nil //nolint:nilnil // there may be none
-	}
-	return &s, err
-}
-
-// close drops what Exec keeps.
-func (c *ContainerHandle) close() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.closed = true
-	if c.exec == nil {
-		return nil
-	}
-	return c.exec.Close()
 }
 
 func (c *ContainerHandle) wrap(op string, err error) error {

@@ -11,7 +11,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/barepod/barepod/internal/cgroup"
 	"github.com/barepod/barepod/internal/testutil"
 	"github.com/barepod/barepod/pod"
 	"github.com/barepod/barepod/sandbox"
@@ -47,7 +46,6 @@ func testConfig(t testing.TB) sandbox.Config {
 			require.NoError(t, pod.Remove(ctx, cfg.StateDir, id))
 		}
 		require.NoError(t, sandbox.Sweep(ctx, cfg.StateDir))
-		require.NoError(t, cgroup.RemoveParent(cfg.Cgroup))
 	})
 	return cfg
 }
@@ -55,6 +53,7 @@ func testConfig(t testing.TB) sandbox.Config {
 // busybox returns a root file system of busybox.
 func busybox(t testing.TB) sandbox.Rootfs {
 	t.Helper()
+	testutil.RequireRoot(t) // before the program: nobody else needs it
 	dir := testutil.Rootfs(t, testutil.Tree{
 		"bin": testutil.Applets("sleep", "cat", "ls", "echo", "kill", "hostname", "true", "grep"),
 		"tmp": testutil.Dir().WithMode(0o777 | os.ModeSticky),
@@ -76,7 +75,8 @@ const deaf = `trap '' TERM; echo ready; while :; do sleep 0.05; done`
 // newPod makes a pod that is removed when the test ends.
 func newPod(t testing.TB, cfg sandbox.Config, containers ...pod.Container) *pod.Pod {
 	t.Helper()
-	return newPodOf(t, pod.Spec{Sandbox: cfg, Containers: containers})
+	// A signal that comes before the handler is lost: no 30 s for that.
+	return newPodOf(t, pod.Spec{Sandbox: cfg, Containers: containers, TerminationGracePeriod: 2 * time.Second})
 }
 
 func newPodOf(t testing.TB, spec pod.Spec) *pod.Pod {

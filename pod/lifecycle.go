@@ -44,14 +44,15 @@ func (p *Pod) start(ctx context.Context) (err error) {
 // ErrNotStarted. Any number of goroutines and processes may wait.
 //
 // A container that is started again while Wait waits for another one is waited
-// for, too.
+// for, too. If the pod is removed meanwhile, Wait returns how its containers were
+// killed, or an error that matches sandbox.ErrNotExist if that is gone already.
 func (p *Pod) Wait(ctx context.Context) (Status, error) {
 	s, err := p.wait(ctx)
 	return s, wrap("wait", p.ID(), err)
 }
 
 func (p *Pod) wait(ctx context.Context) (Status, error) {
-	for {
+	for seen := false; ; {
 		s, err := p.status(ctx)
 		if err != nil {
 			return s, err
@@ -62,13 +63,16 @@ func (p *Pod) wait(ctx context.Context) (Status, error) {
 			if c.State.Running == nil {
 				continue
 			}
-			running = true
+			running, seen = true, true
 			// How it ended is read with the next status.
 			if _, err := p.containers[i].wait(ctx); err != nil && !errors.Is(err, sandbox.ErrExitUnknown) {
 				return s, p.containers[i].wrap("wait", err)
 			}
 		}
 		switch {
+		case !started && seen: // a Remove is under way
+			s.Phase = PhaseUnknown
+			return s, sandbox.ErrNotExist
 		case !started:
 			return s, ErrNotStarted
 		case !running:

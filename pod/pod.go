@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/barepod/barepod/internal/fault"
 	"github.com/barepod/barepod/internal/invalid"
 	"github.com/barepod/barepod/internal/undo"
 	"github.com/barepod/barepod/sandbox"
@@ -74,7 +75,13 @@ func create(ctx context.Context, spec Spec) (_ *Pod, err error) {
 		Version: recordVersion, Containers: cloneContainers(spec.Containers),
 		TerminationGracePeriod: spec.TerminationGracePeriod,
 	}
+	if err := fault.Point("pod.record"); err != nil {
+		return nil, err
+	}
 	if err := sb.StorePut(recordKey, r); err != nil {
+		return nil, err
+	}
+	if err := fault.Point("pod.done"); err != nil {
 		return nil, err
 	}
 	u.Release()

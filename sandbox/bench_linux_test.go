@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"github.com/barepod/barepod/internal/launch"
 	"github.com/barepod/barepod/internal/testutil"
 	"github.com/barepod/barepod/sandbox"
 )
@@ -131,9 +130,14 @@ func BenchmarkStartWait(b *testing.B) {
 		for b.Loop() {
 			cmd := sb.Command("/true")
 			cmd.Rootfs = sandbox.Dir{Path: root}
-			exit, err := cmd.Run(ctx)
+			p, err := cmd.Start(ctx)
+			require.NoError(b, err)
+			exit, err := p.Wait(ctx)
 			require.NoError(b, err)
 			require.True(b, exit.Success())
+			b.StopTimer()
+			require.NoError(b, p.Close())
+			b.StartTimer()
 		}
 	})
 	b.Run("floor", func(b *testing.B) {
@@ -142,46 +146,6 @@ func BenchmarkStartWait(b *testing.B) {
 			require.NoError(b, exec.Command(floor).Run())
 		}
 	})
-}
-
-// floorImage is a static program that does what no container can do without,
-// in a few system calls: new PID and mount namespaces, the root directory, proc,
-// sysfs, dev, devpts, shm and mqueue, pivot_root, exec, wait.
-func floorImage(b *testing.B, root string) string {
-	b.Helper()
-	p := launch.New("floor")
-	p.Call("unshare", launch.CloneFlags(unix.CLONE_NEWPID|unix.CLONE_NEWNS|unix.CLONE_NEWIPC))
-	child := p.NewLabel("child")
-	pid := p.Call("clone", launch.CloneFlags(int(unix.SIGCHLD)), launch.Null, launch.Null, launch.Null, launch.Null).Result()
-	p.IfZero(pid, child)
-	status, bad := p.Buffer(8, "status"), p.NewLabel("bad")
-	p.Call("wait4", pid, status, launch.Int(0), launch.Null)
-	p.IfNot(status.Load(), 0xffffffff, 0, bad)
-	p.Call("exit_group", launch.Int(0))
-	p.Place(bad)
-	p.Call("exit_group", launch.Int(1))
-
-	p.Place(child)
-	mount := func(source, target, fstype string, flags int) {
-		p.Call("mount", p.Str(source), p.Str(target), p.Str(fstype), launch.MountFlags(flags), launch.Null)
-	}
-	mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE)
-	mount(root, root, "", unix.MS_BIND)
-	p.Call("chdir", p.Str(root))
-	for _, m := range [][2]string{{"proc", "proc"}, {"sysfs", "sys"}, {"tmpfs", "dev"}, {"devpts", "dev/pts"}, {"tmpfs", "dev/shm"}, {"mqueue", "dev/mqueue"}} {
-		p.Call("mkdirat", launch.AtFDCWD, p.Str(m[1]), launch.Octal(0o755)).Ignore(unix.EEXIST)
-		mount(m[0], m[1], m[0], unix.MS_NOSUID|unix.MS_NOEXEC)
-	}
-	p.Call("pivot_root", p.Str("."), p.Str("."))
-	p.Call("umount2", p.Str("."), launch.Int(unix.MNT_DETACH))
-	p.Call("execve", p.Str("/true"), p.Strings([]string{"/true"}), p.Strings(nil))
-	p.Call("exit_group", launch.Int(1))
-
-	image, err := p.Image(runtime.GOARCH)
-	require.NoError(b, err)
-	path := filepath.Join(b.TempDir(), "floor")
-	require.NoError(b, os.WriteFile(path, image, 0o755))
-	return path
 }
 
 func benchRoot(b *testing.B) string {

@@ -46,7 +46,9 @@ func (s *start) container(name string, root *openedRoot) *program.Container {
 		Root:   root.root, ReadOnly: root.readOnly,
 		MaskedPaths: maskedPaths, MaskedDirs: maskedDirs, ReadonlyPaths: readonlyPaths,
 	}
-	for _, m := range s.cmd.Mounts {
+	// What is above comes first, or it would hide what is below.
+	mounts := slices.SortedFunc(slices.Values(s.cmd.Mounts), func(a, b volume.Mount) int { return strings.Compare(a.Path, b.Path) })
+	for _, m := range mounts {
 		c.Mounts = append(c.Mounts, program.Mount{
 			Volume: m.Volume, Dir: !sb.isFile(m.Volume), SubPath: m.SubPath, Path: m.Path, ReadOnly: m.ReadOnly,
 			Propagation: propagation(m.Propagation),

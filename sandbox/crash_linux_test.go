@@ -31,6 +31,8 @@ type plan struct {
 	// Die is the number of the point at which it kills itself; with a number
 	// that is never reached it prints the points' names instead.
 	Die int
+	// Scripts are containers by name.
+	Scripts [][2]string
 }
 
 // steps are the points of each operation. A test finds them by itself; this

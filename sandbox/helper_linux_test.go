@@ -72,7 +72,7 @@ func busyboxRoot(t testing.TB) string {
 	return testutil.Rootfs(t, testutil.Tree{
 		"bin": testutil.Applets("cat", "chmod", "chown", "cp", "cut", "dd", "df", "echo", "env", "false", "grep", "head", "hostname", "id",
 			"kill", "ln", "ls", "mkdir", "mknod", "mount", "mv", "ps", "pwd", "readlink", "rm", "sed", "seq", "sleep", "sort", "stat",
-			"tail", "test", "touch", "tr", "true", "umount", "unshare", "usleep", "wc", "yes"),
+			"tail", "test", "touch", "tr", "true", "umount", "uniq", "unshare", "usleep", "wc", "yes"),
 		"usr/bin/marker": testutil.File("#!/bin/sh\necho marker\n").WithMode(0o755),
 		"etc/passwd":     testutil.File("root:x:0:0::/:/bin/sh\n"),
 		"tmp":            testutil.Dir().WithMode(0o777),

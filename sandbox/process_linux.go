@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/barepod/barepod/internal/program"
 	"github.com/barepod/barepod/internal/state"
 	"github.com/barepod/barepod/internal/sys"
+	"github.com/barepod/barepod/internal/tree"
 )
 
 // Process is a handle of a process in a sandbox, running or ended. Any process
@@ -326,7 +328,14 @@ func (p *Process) forget() error {
 	if ended, err := p.ended(); err != nil || !ended {
 		return err
 	}
-	return p.clear(context.Background())
+	ctx := context.Background()
+	if err := p.clear(ctx); err != nil {
+		return err
+	}
+	if _, ok := p.cmd.Rootfs.(Overlay); !ok {
+		return nil
+	}
+	return tree.Remove(ctx, dataDir(&p.sb.cfg), filepath.Join(layersDir, p.cmd.Name))
 }
 
 // ended reports whether the process and its keeper have ended: usually they do

@@ -47,7 +47,25 @@ func (s *start) openDir(r Dir) (*openedRoot, error) {
 	if err := sys.SetMountAttr(f, sys.AttrNodev, 0, syscall.MS_PRIVATE, true); err != nil {
 		return nil, err
 	}
+	if r.ReadOnly {
+		if err := protectBelow(f); err != nil {
+			return nil, err
+		}
+	}
 	return &openedRoot{root: program.Root{Dir: f}, readOnly: r.ReadOnly}, s.look(f)
+}
+
+// protectBelow makes read-only what is mounted below the root. The root itself
+// has to wait until the mount points in it are made.
+func protectBelow(root *os.File) error {
+	already, err := sys.IsReadOnly(root)
+	if err != nil {
+		return err
+	}
+	if err := sys.SetMountAttr(root, sys.AttrReadOnly, 0, 0, true); err != nil || already {
+		return err
+	}
+	return sys.SetMountAttr(root, 0, sys.AttrReadOnly, 0, false)
 }
 
 // clone returns a detached copy of the mount at an absolute path of the host.
@@ -95,6 +113,11 @@ func (s *start) openLayer(o *openedRoot) error {
 		s.undo.Push("remove layer", func(ctx context.Context) error {
 			return tree.Remove(ctx, data, filepath.Join(layersDir, s.cmd.Name))
 		})
+	}
+	// Closed to the host's users: a container may make set-user-ID programs
+	// (CVE-2021-41103).
+	if err := os.MkdirAll(filepath.Dir(layer), 0o700); err != nil {
+		return err
 	}
 	for _, dir := range []string{"upper", "work"} {
 		if err := os.MkdirAll(filepath.Join(layer, dir), 0o755); err != nil {

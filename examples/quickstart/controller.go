@@ -27,7 +27,7 @@ func controller(ctx context.Context, args []string) error {
 	if err := errors.Join(err, p.Close()); err != nil {
 		return err
 	}
-	step(5, "The creator (PID %s) was killed with SIGKILL. Another process (PID %d) opened the pod by its ID.\n%s",
+	step(5, "The creator (PID %s) was killed with SIGKILL.\nAnother process (PID %d) opened the pod by its ID.\n%s",
 		killed, os.Getpid(), text)
 	return nil
 }
@@ -37,13 +37,6 @@ func takeOver(ctx context.Context, p *pod.Pod) (string, error) {
 	checker, err := p.Container("checker")
 	if err != nil {
 		return "", err
-	}
-	status, err := checker.Status(ctx)
-	if err != nil {
-		return "", err
-	}
-	if status.State.Terminated == nil {
-		return "", fmt.Errorf("checker: %s", stateOf(status))
 	}
 	exit, err := checker.Wait(ctx)
 	if err != nil {
@@ -78,7 +71,8 @@ func takeOver(ctx context.Context, p *pod.Pod) (string, error) {
 	if err := p.Remove(ctx); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("checker had ended meanwhile: exit status %d after %.2f s. In loader, %q says: %s.\n"+
-		"Stopped (%s) and removed.",
+	return fmt.Sprintf("checker had ended meanwhile: exit status %d after %.2f s.\n"+
+		"In loader, the command %q says: %s.\n"+
+		"It stopped the pod (%s) and removed it.",
 		exit.Code, exit.FinishedAt.Sub(exit.StartedAt).Seconds(), script, words, strings.Join(ends, ", ")), nil
 }

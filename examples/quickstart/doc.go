@@ -15,8 +15,9 @@
 // # How it is made
 //
 // One program plays all parts; its first argument says which. The process that
-// you start (supervise.go) starts another one that makes the pod (creator.go),
-// kills it, and starts a third that takes over (controller.go). The program is
-// also what runs in two of the containers (server.go, checker.go): spec.go
-// mounts it there. What might be left is looked for in left.go.
+// you start (supervise.go) starts another one that makes the pod (creator.go)
+// and shows it around (tour.go), kills it, and starts a third one that takes
+// over (controller.go). The program is also what runs in two of the containers
+// (server.go, checker.go): spec.go mounts it there. What might be left is looked
+// for in left.go.
 package main

@@ -21,10 +21,11 @@ import (
 type machine struct {
 	processes map[string]bool // those that were there, by PID and start time
 	shared    map[string]bool // of what pods share: see shared
+	hadData   bool            // the directory for volumes on disk was there
 }
 
 func look() (*machine, error) {
-	m := &machine{processes: map[string]bool{}, shared: map[string]bool{}}
+	m := &machine{processes: map[string]bool{}, shared: map[string]bool{}, hadData: exists(sandbox.DefaultDataDir)}
 	list, err := running()
 	if err != nil {
 		return nil, err
@@ -39,41 +40,52 @@ func look() (*machine, error) {
 	return m, err
 }
 
-// left returns what is left of a pod that was removed.
+// left returns what is left of a pod that was removed, and then of what it
+// shared with others.
 func (m *machine) left(ctx context.Context, id string, namespaces []string) ([]string, error) {
-	// What the last pod shared with others goes when nobody needs it any more.
-	if err := sandbox.Sweep(ctx, ""); err != nil {
-		return nil, err
-	}
 	suspects, err := running()
 	if err != nil {
 		return nil, err
 	}
 	// A process that was there before cannot have anything of the pod's. One
-	// that came later cannot either, but its namespaces may have numbers that
+	// that comes later cannot either, but its namespaces may have numbers that
 	// were the pod's: the kernel uses them again.
-	suspects = slices.DeleteFunc(suspects, func(p process) bool { return m.processes[p.id] || p.pid == os.Getpid() })
-	// The kernel takes a moment for some of it.
-	for deadline := time.Now().Add(3 * time.Second); ; {
-		left, err := m.find(id, namespaces, suspects)
-		if err != nil || len(left) == 0 || time.Now().After(deadline) {
-			return left, err
-		}
-		time.Sleep(20 * time.Millisecond)
+	suspects = slices.DeleteFunc(suspects, func(p process) bool { return m.processes[p.id] })
+	left, err := settle(func() ([]string, error) { return own(id, namespaces, suspects) })
+	if err != nil || len(left) > 0 {
+		return left, err
+	}
+	return settle(func() ([]string, error) {
+		// It goes when nobody needs it any more.
 		if err := sandbox.Sweep(ctx, ""); err != nil {
 			return nil, err
 		}
+		left, err := shared()
+		return slices.DeleteFunc(left, func(s string) bool { return m.shared[s] }), err
+	})
+}
+
+// settle looks until nothing is left: the kernel takes a moment for some of it.
+func settle(look func() ([]string, error)) ([]string, error) {
+	for deadline := time.Now().Add(3 * time.Second); ; {
+		left, err := look()
+		if err != nil || len(left) == 0 || time.Now().After(deadline) {
+			return left, err
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 }
 
-func (m *machine) find(id string, namespaces []string, suspects []process) ([]string, error) {
+// own returns what there is of a pod.
+func own(id string, namespaces []string, suspects []process) ([]string, error) {
 	var left []string
-	for _, dir := range []string{
+	for _, path := range []string{
 		filepath.Join(sandbox.DefaultStateDir, id),
 		filepath.Join(sandbox.DefaultDataDir, "pods", id),
+		logFile(id),
 	} {
-		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
-			left = append(left, "file "+dir)
+		if exists(path) {
+			left = append(left, "file "+path)
 		}
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
@@ -94,13 +106,20 @@ func (m *machine) find(id string, namespaces []string, suspects []process) ([]st
 	for _, p := range suspects {
 		left = append(left, p.holds(id, namespaces)...)
 	}
-	others, err := shared()
-	for _, s := range others {
-		if !m.shared[s] {
-			left = append(left, s)
-		}
+	return left, nil
+}
+
+// dataDir returns a remark if the directory for volumes on disk is new.
+func (m *machine) dataDir() string {
+	if m.hadData || !exists(sandbox.DefaultDataDir) {
+		return ""
 	}
-	return left, err
+	return "\n(The directory " + sandbox.DefaultDataDir + " stays for the volumes of other pods.)"
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // cgroups returns the cgroups with the ID in their names.
@@ -129,8 +148,8 @@ func shared() ([]string, error) {
 		return nil, err
 	}
 	var left []string
-	if _, err := os.Lstat(filepath.Join(sandbox.DefaultStateDir, ".nursery")); err == nil {
-		left = append(left, "the file "+sandbox.DefaultStateDir+"/.nursery")
+	if exists(sandbox.DefaultStateDir) {
+		left = append(left, "file "+sandbox.DefaultStateDir)
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -139,6 +158,25 @@ func shared() ([]string, error) {
 	for line := range strings.Lines(string(mounts)) {
 		if at := strings.Fields(line)[4]; strings.HasPrefix(at+"/", sandbox.DefaultStateDir+"/") {
 			left = append(left, "mount on "+at)
+		}
+	}
+	// The parent of the pods' cgroups, in one hierarchy or several. There may be
+	// pods with another state directory.
+	parents, err := filepath.Glob("/sys/fs/cgroup/barepod")
+	if err != nil {
+		return nil, err
+	}
+	more, err := filepath.Glob("/sys/fs/cgroup/*/barepod")
+	if err != nil {
+		return nil, err
+	}
+	for _, parent := range append(parents, more...) {
+		groups, err := filepath.Glob(parent + "/[^_]*/cgroup.procs")
+		if err != nil {
+			return nil, err
+		}
+		if len(groups) == 0 {
+			left = append(left, "cgroup "+parent)
 		}
 	}
 	return left, nil

@@ -53,7 +53,11 @@ func main() {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	if *remove != "" {
-		exit(removePod(ctx, *remove))
+		err := removePod(ctx, *remove)
+		if err == nil {
+			fmt.Println("Nothing is left of", *remove+".")
+		}
+		exit(err)
 	}
 	exit(supervise(ctx, *keep))
 }

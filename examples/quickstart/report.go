@@ -31,13 +31,14 @@ func printPod(ctx context.Context, p *pod.Pod) error {
 	if err != nil {
 		return err
 	}
-	var namespaces, volumes []string
+	var namespaces []string
 	for _, kind := range slices.Sorted(maps.Keys(sb.Namespaces)) {
 		namespaces = append(namespaces, fmt.Sprintf("%s:[%d]", kind, sb.Namespaces[kind]))
 	}
 	spec := p.Spec()
+	volumes := map[string][]string{} // names by type
 	for _, v := range spec.Sandbox.Volumes {
-		volumes = append(volumes, fmt.Sprintf("%s (%s)", v.Name, typeName(v.Source)))
+		volumes[typeName(v.Source)] = append(volumes[typeName(v.Source)], v.Name)
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	row := func(cells ...any) {
@@ -49,11 +50,14 @@ func printPod(ctx context.Context, p *pod.Pod) error {
 			}
 		}), "\t"))
 	}
-	row("POD", status.ID+", "+string(status.Phase))
+	row("POD", status.ID)
+	row("phase", status.Phase)
 	row("hostname", sb.Hostname)
 	row("namespaces", strings.Join(namespaces, " "))
 	row("cgroup", sb.Cgroup)
-	row("volumes", strings.Join(volumes, ", "))
+	for _, kind := range slices.Sorted(maps.Keys(volumes)) {
+		row(kind, strings.Join(volumes[kind], " "))
+	}
 	row("PID 1", sb.InitPID)
 	if err := w.Flush(); err != nil {
 		return err

@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/barepod/barepod/pod"
@@ -18,22 +19,25 @@ const (
 	siteDir = "/site"
 )
 
+// logFile is where the containers' output goes. Like all of a pod's own names
+// it follows from the ID.
+func logFile(id string) string { return filepath.Join(os.TempDir(), id+".log") }
+
 // loaderScript writes a page that stays and one that changes all the time. They
 // are complete whenever they are read: a rename puts them in place.
 const loaderScript = `
 trap 'exit 0' TERM
 put() { cat >/site/.new && mv /site/.new "/site/$1"; }
-echo "written by $(uname -n) before anybody was killed" | put first
+echo "first page of $(uname -n)" | put first
 n=0
 while :; do
 	n=$((n + 1))
 	echo "$n" | put page
-	sleep 0.05
+	sleep 0.05 || sleep 1
 done`
 
-// podSpec returns the pod. It is plain data: nothing is made here. What the
-// containers print goes to the file log.
-func podSpec(id, log string) (pod.Spec, error) {
+// podSpec returns the pod. It is plain data: nothing is made here.
+func podSpec(id string) (pod.Spec, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return pod.Spec{}, err
@@ -65,15 +69,15 @@ func podSpec(id, log string) (pod.Spec, error) {
 		},
 		Containers: []pod.Container{
 			{
-				Name: "server", Rootfs: sandbox.Scratch{}, LogPath: log,
+				Name: "server", Rootfs: sandbox.Scratch{}, LogPath: logFile(id),
 				Command: []string{program, asServer}, Env: env, Mounts: append(mounts, readOnly),
 			},
 			{
-				Name: "loader", Rootfs: sandbox.HostRoot{}, LogPath: log,
+				Name: "loader", Rootfs: sandbox.HostRoot{}, LogPath: logFile(id),
 				Command: []string{"sh", "-c", loaderScript, "as-loader"}, Mounts: []volume.Mount{site},
 			},
 			{
-				Name: "checker", Rootfs: sandbox.Scratch{}, LogPath: log,
+				Name: "checker", Rootfs: sandbox.Scratch{}, LogPath: logFile(id),
 				Command: []string{program, asChecker}, Env: env, Mounts: mounts,
 			},
 		},

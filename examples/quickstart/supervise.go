@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,54 +30,49 @@ type made struct {
 
 // supervise is the process that the user starts. It makes no pod, but starts
 // those that do, and looks at the machine before and after.
-func supervise(ctx context.Context, keep bool) (err error) {
+func supervise(ctx context.Context, keep bool) error {
 	before, err := look()
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "quickstart-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	log := filepath.Join(dir, "log")
 	b := make([]byte, 4)
 	_, _ = rand.Read(b) // never fails
 	id := podName + "-" + hex.EncodeToString(b)
 
-	m, err := run(ctx, id, log, keep)
+	m, err := run(ctx, id, keep)
 	if err == nil && keep {
 		printKept(id, m)
 		return nil
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "✗", err)
-		if b, readErr := os.ReadFile(log); readErr == nil && len(b) > 0 {
+		if b, readErr := os.ReadFile(logFile(id)); readErr == nil && len(b) > 0 {
 			fmt.Fprintf(os.Stderr, "The containers say:\n%s", b)
 		}
-		// Not on ctx, which may be why it failed.
-		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-		defer cancel()
-		if err := removePod(clean, id); err != nil {
-			fmt.Fprintln(os.Stderr, "✗", err)
-		}
 	}
-	left, lookErr := before.left(context.WithoutCancel(ctx), id, m.Namespaces)
+	// Not on ctx, which may be why it failed.
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if err == nil { // and the pod removed
+		err = os.Remove(logFile(id))
+	} else {
+		err = errors.Join(err, removePod(clean, id))
+	}
+	left, lookErr := before.left(clean, id, m.Namespaces)
 	switch {
 	case lookErr != nil:
 		return lookErr
 	case len(left) > 0:
-		return fmt.Errorf("left behind:\n  %s", strings.Join(left, "\n  "))
+		return errors.Join(err, fmt.Errorf("left behind:\n  %s", strings.Join(left, "\n  ")))
 	case err != nil:
-		return exitCode(1)
+		return err
 	}
-	step(6, "Nothing is left: no mount, namespace, cgroup, process or file of the pod.")
+	step(6, "Nothing is left: no mount, namespace, cgroup, process or file of the pod.%s", before.dataDir())
 	return nil
 }
 
 // run has the pod made by one process, kills that, and has another one go on.
-func run(ctx context.Context, id, log string, keep bool) (made, error) {
-	m, killed, err := runCreator(ctx, id, log)
+func run(ctx context.Context, id string, keep bool) (made, error) {
+	m, killed, err := runCreator(ctx, id)
 	if err != nil || keep {
 		return m, err
 	}
@@ -103,13 +99,13 @@ func run(ctx context.Context, id, log string, keep bool) (made, error) {
 
 // runCreator starts the process that makes the pod and, when that has done its
 // steps, kills it, whose PID is returned.
-func runCreator(ctx context.Context, id, log string) (m made, pid int, err error) {
+func runCreator(ctx context.Context, id string) (m made, pid int, err error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return m, 0, err
 	}
 	defer r.Close()
-	cmd := self(ctx, asCreator, id, log)
+	cmd := self(ctx, asCreator, id)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{w}
 	stdin, err := cmd.StdinPipe() // whose end tells it that we are gone
@@ -157,6 +153,9 @@ func removePod(ctx context.Context, id string) error {
 	if err := pod.Remove(ctx, "", id); err != nil {
 		return err
 	}
+	if err := os.Remove(logFile(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	return sandbox.Sweep(ctx, "")
 }
 
@@ -164,20 +163,22 @@ func removePod(ctx context.Context, id string) error {
 func printKept(id string, m made) {
 	state := filepath.Join(sandbox.DefaultStateDir, id)
 	fmt.Printf(`
-The pod runs on, and nobody has to look after it. To look at it, as root:
+The pod runs on, and nothing has to look after it. To look at it, as root:
 
+  # its state, and the one mount that holds it
   ls -R %s
-  findmnt %s
+  findmnt %s/anchor
+
+  # its containers: from outside, what they print, and from inside of loader
   ps -fp %d,%d,%d
-  nsenter -t %d -n ss -ltnp
-  nsenter -t %d -a cat %s/page
-  %s
+  cat %s
+  nsenter -t %d -a sh -c 'hostname; ls %s; ps ax'
 
-The first is its state, the second its one mount. This removes it:
+  # what listens in its network
+  nsenter -t %d -n ss -ltn
 
+  # remove it
   %s
-`, state, filepath.Join(state, "anchor"),
-		m.PIDs["server"], m.PIDs["loader"], m.PIDs["checker"],
-		m.PIDs["server"], m.PIDs["loader"], siteDir,
-		"nsenter -t "+fmt.Sprint(m.PIDs["loader"])+" -a sh", again("-remove", id))
+`, state, state, m.PIDs["server"], m.PIDs["loader"], m.PIDs["checker"], logFile(id), m.PIDs["loader"], siteDir,
+		m.PIDs["server"], again("-remove", id))
 }

@@ -44,7 +44,9 @@ func (p *Program) Start(stdio [3]*os.File, dir string) (*Run, error) {
 	}
 	defer theirs.Close()
 
-	files := []uintptr{fdOf(stdio[0]), fdOf(stdio[1]), fdOf(stdio[2]), theirs.Fd(), img.Fd()}
+	// File.Fd makes the standard streams blocking, as os/exec has them: a Go
+	// pipe is not, and programs take EAGAIN for an error.
+	files := []uintptr{stdio[0].Fd(), stdio[1].Fd(), stdio[2].Fd(), theirs.Fd(), img.Fd()}
 	for _, f := range p.files {
 		files = append(files, fdOf(f))
 	}
@@ -114,7 +116,7 @@ func (r *Run) Receive(ctx context.Context, size, n int) ([]byte, []*os.File, err
 		return nil, nil, err
 	}
 	switch {
-	case flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0:
+	case flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 || len(files) > n: // the space is rounded up
 		closeAll(files)
 		return nil, nil, fmt.Errorf("launch: BUG: a message of more than %d bytes or %d files", len(buf), n)
 	case length == reportSize:

@@ -60,7 +60,8 @@ func (t tree) open(name string, k kind, anyKind bool) launch.Arg {
 		p.Call("mkdirat", at, p.Str(last), launch.Octal(0o755)).Ignore(unix.EEXIST)
 		t.openat2(name, how).Into(fd)
 	} else {
-		p.Call("openat", at, p.Str(last), launch.OpenFlags(unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW), launch.Octal(0o644)).
+		// Not for writing: with a writer a root cannot be made read-only (EBUSY).
+		p.Call("openat", at, p.Str(last), launch.OpenFlags(unix.O_RDONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW), launch.Octal(0o644)).
 			Ignore(unix.EEXIST)
 		p.Call("openat2", at, p.Str(last), p.OpenHow(unix.O_PATH|unix.O_NOFOLLOW, 0, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_MAGICLINKS), launch.OpenHowSize).Into(fd)
 	}

@@ -179,10 +179,10 @@ func TestEntryRemove(t *testing.T) {
 	require.NoError(t, os.Symlink(outside, dir+"/procs/link"))
 	lock, err := e.Lock(ctx, true)
 	require.NoError(t, err)
-	defer lock.Unlock()
 	second := open(t, dir)
 
 	require.NoError(t, e.Remove(ctx))
+	lock.Unlock()
 	require.NoDirExists(t, dir)
 	require.FileExists(t, outside+"/kept")
 	require.NoError(t, e.Remove(ctx), "is idempotent")

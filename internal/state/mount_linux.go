@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -138,15 +139,17 @@ func bind(dir string, f *os.File) error {
 			return err
 		}
 		mount, err := sys.CloneMount(f, false)
-		if err != nil {
+		switch {
+		case errors.Is(err, syscall.EINVAL) && root:
+			// Unbindable already: this mount namespace was copied from one
+			// where Prepare had been.
+			record.Below = 0
+		case err != nil:
 			return err
-		}
-		defer mount.Close()
-		if err := fault.Point("new.mount"); err != nil {
-			return err
-		}
-		if err := sys.MoveMount(mount, f, ""); err != nil {
-			return err
+		default:
+			if err := attach(mount, f); err != nil {
+				return err
+			}
 		}
 	} // else a Prepare was killed between the mount and its record
 	if err := fault.Point("new.mounted"); err != nil {
@@ -166,6 +169,14 @@ func bind(dir string, f *os.File) error {
 		return err
 	}
 	return writeJSON(top, name, record)
+}
+
+func attach(mount, dir *os.File) error {
+	defer mount.Close()
+	if err := fault.Point("new.mount"); err != nil {
+		return err
+	}
+	return sys.MoveMount(mount, dir, "")
 }
 
 // isOurs reports whether the mount id, of which the directory is the root or
@@ -264,11 +275,13 @@ func removeDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range append(names, lockName) { // the lock last
-		if strings.HasPrefix(name, mountPrefix) || strings.HasPrefix(name, "."+mountPrefix) || name == lockName {
-			if err := sys.UnlinkAt(f, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
+	names = slices.DeleteFunc(names, func(name string) bool {
+		return !strings.HasPrefix(name, mountPrefix) && !strings.HasPrefix(name, "."+mountPrefix)
+	})
+	// The lock last: without it somebody else may be here already.
+	for _, name := range append(names, lockName) {
+		if err := sys.UnlinkAt(f, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 	}
 	err = sys.Rmdir(dir)

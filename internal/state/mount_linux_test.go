@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -40,17 +41,16 @@ func sharedTmpfs(t testing.TB) string {
 	t.Helper()
 	testutil.RequireRoot(t)
 	dir := t.TempDir()
-	require.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m,nr_inodes=1000"))
+	require.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m,nr_inodes=1000,mode=755"))
 	t.Cleanup(func() { require.NoError(t, unix.Unmount(dir, unix.MNT_DETACH)) })
 	require.NoError(t, unix.Mount("", dir, "", unix.MS_SHARED, ""))
 	return dir
 }
 
 func TestPrepareAndRelease(t *testing.T) {
-	parent := sharedTmpfs(t)
 	for _, tt := range []struct{ name, dir string }{
-		{"new directory", parent + "/a/b/state"},
-		{"root of a shared mount", parent},
+		{"new directory", sharedTmpfs(t) + "/a/b/state"},
+		{"root of a shared mount", sharedTmpfs(t)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			before := len(mountsOn(t, tt.dir))
@@ -116,6 +116,50 @@ func TestPrepareFinishesAnother(t *testing.T) {
 	require.Empty(t, mountsOn(t, dir))
 	require.NoDirExists(t, dir)
 }
+
+// TestPrepareWithoutItsRecord has Prepare find the mount of another one that
+// nothing tells of: it must not be bound again, and cannot be.
+func TestPrepareWithoutItsRecord(t *testing.T) {
+	dir := sharedTmpfs(t) + "/state"
+	require.NoError(t, state.Prepare(dir))
+	records, err := filepath.Glob(dir + "/.mount-*")
+	require.NoError(t, err)
+	require.Len(t, records, 1)
+	for _, content := range []string{"", "{", `{"bootId":"another"}`} {
+		require.NoError(t, os.WriteFile(records[0], []byte(content), 0o600))
+		require.NoError(t, state.Prepare(dir))
+		require.Len(t, mountsOn(t, dir), 1)
+	}
+	require.NoError(t, state.Release(dir, nil))
+	require.Empty(t, mountsOn(t, dir))
+	require.NoDirExists(t, dir)
+}
+
+// TestPrepareInACopy has a process whose mount namespace was copied after a
+// Prepare. Whether the copy of the mount can be bound depends on the kernel: it
+// takes that one, or makes one more of its own, but only once.
+func TestPrepareInACopy(t *testing.T) {
+	dir := sharedTmpfs(t) + "/state"
+	require.NoError(t, state.Prepare(dir))
+	before := mountsOn(t, dir)
+	cmd := testutil.ChildCommand("prepare in a copy", dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Contains(t, []string{"1 <nil>\n1 <nil>\n", "2 <nil>\n2 <nil>\n"}, string(out))
+	require.NoError(t, state.Prepare(dir))
+	require.Equal(t, before, mountsOn(t, dir))
+	require.NoError(t, state.Release(dir, nil))
+	require.NoDirExists(t, dir)
+}
+
+var _ = testutil.Child("prepare in a copy", func(args []string) {
+	for range 2 {
+		err := state.Prepare(args[0])
+		info, _ := os.ReadFile("/proc/self/mountinfo")
+		fmt.Println(strings.Count(string(info), " "+args[0]+" "), err)
+	}
+})
 
 func TestPrepareRefuses(t *testing.T) {
 	dir := t.TempDir()

@@ -1,17 +1,23 @@
 #!/bin/sh
 # Assembles the interpreters with binutils (Debian: binutils,
 # binutils-aarch64-linux-gnu) and keeps only their code.
+# usage: generate.sh [directory to put them into [architecture...]]
 set -eu
-cd "$(dirname "$0")"
-build() { # architecture, prefix of its binutils
-	tmp=$(mktemp -d)
-	"$2as" -o "$tmp/stub.o" "$1.s"
-	"$2objcopy" -O binary -j .text "$tmp/stub.o" "$1.bin"
-	rm -r "$tmp"
-}
-# A native assembler has no prefix on its own architecture only.
-prefix() {
-	if command -v "$1as" >/dev/null; then echo "$1"; else echo ""; fi
-}
-build amd64 "$(prefix x86_64-linux-gnu-)"
-build arm64 "$(prefix aarch64-linux-gnu-)"
+here=$(cd "$(dirname "$0")" && pwd)
+out=${1:-$here}
+[ $# -gt 0 ] && shift
+[ $# -gt 0 ] || set -- amd64 arm64
+tmp=$(mktemp -d)
+trap 'rm -r "$tmp"' EXIT
+for arch in "$@"; do
+	case $arch in
+	amd64) prefix=x86_64-linux-gnu- ;;
+	arm64) prefix=aarch64-linux-gnu- ;;
+	*) echo "no interpreter for $arch" >&2; exit 1 ;;
+	esac
+	# A native assembler may have no prefix.
+	command -v "${prefix}as" >/dev/null || prefix=
+	"${prefix}as" -o "$tmp/$arch.o" "$here/$arch.s"
+	"${prefix}objcopy" -O binary -j .text "$tmp/$arch.o" "$tmp/$arch.bin"
+	cp "$tmp/$arch.bin" "$out/$arch.bin"
+done

@@ -1,4 +1,4 @@
-package pod_test
+package launch_test
 
 import (
 	"testing"

@@ -1,0 +1,65 @@
+package launch_test
+
+import (
+	"os"
+	"runtime/debug"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/barepod/barepod/internal/launch"
+)
+
+// BenchmarkStart starts a program and waits for its end, from a small host
+// program and from one with 4 GiB in its heap: that costs the same, for nothing
+// of the host program's memory is copied.
+func BenchmarkStart(b *testing.B) {
+	b.Run("heap=0", benchmarkStart)
+	b.Run("heap=4GiB", func(b *testing.B) {
+		const size, page = 4 << 30, 4096
+		if available(b) < size+size/2 {
+			b.Skip("needs 6 GiB of memory")
+		}
+		heap := make([]byte, size)
+		for i := 0; i < size; i += page {
+			heap[i] = 1
+		}
+		b.Cleanup(debug.FreeOSMemory)
+		benchmarkStart(b)
+		require.EqualValues(b, 1, heap[size-page])
+	})
+}
+
+func benchmarkStart(b *testing.B) {
+	p := build("bench", func(p *launch.Program) { exit(p, launch.Int(0)) })
+	dir := b.TempDir()
+	for b.Loop() {
+		run, err := p.Start([3]*os.File{}, dir)
+		require.NoError(b, err)
+		require.NoError(b, run.Reap())
+		require.NoError(b, run.Close())
+	}
+}
+
+// available is the memory that the machine has left, in bytes.
+func available(b *testing.B) int {
+	b.Helper()
+	info, err := os.ReadFile("/proc/meminfo")
+	require.NoError(b, err)
+	for line := range strings.Lines(string(info)) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "MemAvailable:" {
+			return atoi(b, f[1]) << 10
+		}
+	}
+	b.Fatal("no MemAvailable in /proc/meminfo")
+	return 0
+}
+
+// BenchmarkImage compiles the largest program of these tests.
+func BenchmarkImage(b *testing.B) {
+	for b.Loop() {
+		_, err := everything().Image("amd64")
+		require.NoError(b, err)
+	}
+}

@@ -1,0 +1,166 @@
+package sandbox_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/barepod/barepod/internal/testutil"
+	"github.com/barepod/barepod/sandbox"
+)
+
+// soon is how long the processes of a sandbox with DieWithCreator may outlive it.
+const soon = time.Second
+
+// pidfds opens the processes with these numbers.
+func pidfds(t testing.TB, pids []int) []unix.PollFd {
+	t.Helper()
+	var fds []unix.PollFd
+	for _, pid := range pids {
+		fd, err := unix.PidfdOpen(pid, 0)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, unix.Close(fd)) })
+		fds = append(fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+	}
+	return fds
+}
+
+// running returns how many of the processes have not ended.
+func running(t testing.TB, fds []unix.PollFd) int {
+	t.Helper()
+	for i := range fds {
+		fds[i].Revents = 0
+	}
+	_, err := unix.Poll(fds, 0)
+	require.NoError(t, err)
+	n := 0
+	for _, fd := range fds {
+		if fd.Revents&unix.POLLIN == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// processesIn lists all processes of a sandbox, in its cgroups or not.
+func processesIn(t testing.TB, cfg sandbox.Config) []int {
+	t.Helper()
+	pids := processesOf(cfg.ID)
+	files, err := filepath.Glob("/sys/fs/cgroup/pids" + cfg.Cgroup.Parent + "/" + cfg.ID + "/*/cgroup.procs")
+	require.NoError(t, err)
+	if len(files) == 0 {
+		files, err = filepath.Glob("/sys/fs/cgroup" + cfg.Cgroup.Parent + "/" + cfg.ID + "/*/cgroup.procs")
+		require.NoError(t, err)
+	}
+	for _, file := range files {
+		for _, field := range strings.Fields(read(t, file)) {
+			pid, err := strconv.Atoi(field)
+			require.NoError(t, err)
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+var _ = testutil.Child("creator", func(args []string) {
+	p := readPlan(args)
+	ctx := context.Background()
+	sb := must(sandbox.New(ctx, p.Config))
+	// On a thread that ends: a parent-death signal would come at once.
+	done := make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		defer close(done)
+		for _, s := range p.Scripts {
+			cmd := shell(sb, sandbox.Dir{Path: p.Root}, s[1])
+			cmd.Name = s[0]
+			proc := must(cmd.Start(ctx))
+			must(proc.Exec("/bin/sleep", "1000").Start(ctx))
+		}
+	}()
+	<-done
+	runtime.GC()
+	fmt.Println("ready")
+	line := ""
+	_, _ = fmt.Scanln(&line)
+	if err := sb.Close(); err != nil {
+		panic(err)
+	}
+	fmt.Println("closed")
+	select {}
+})
+
+// creatorPlan has containers whose processes have processes, too.
+func creatorPlan(t *testing.T, cfg sandbox.Config) plan {
+	t.Helper()
+	p := crashPlan(t, "creator", cfg)
+	for _, name := range []string{"one", "two"} {
+		p.Scripts = append(p.Scripts, [2]string{name, "sleep 1000 & setsid sleep 1000 & trap '' TERM HUP; sleep 1000"})
+	}
+	return p
+}
+
+func TestDieWithCreator(t *testing.T) {
+	for _, end := range []string{"killed", "closed"} {
+		for _, shared := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/shared=%t", end, shared), func(t *testing.T) {
+				p := creatorPlan(t, sandbox.Config{DieWithCreator: true, ShareProcessNamespace: shared})
+				before := testutil.Snapshot()
+				child := runPlan(t, "creator", p)
+				require.Equal(t, "ready", child.ReadLine())
+				time.Sleep(20 * time.Millisecond) // the shells start theirs
+				fds := pidfds(t, processesIn(t, p.Config))
+				require.GreaterOrEqual(t, len(fds), 2*2+2*3) // keepers, and what they keep
+				require.Equal(t, len(fds), running(t, fds))
+				if end == "killed" {
+					child.Kill()
+				} else {
+					child.WriteLine("close")
+					require.Equal(t, "closed", child.ReadLine())
+				}
+				require.Eventually(t, func() bool { return running(t, fds) == 0 }, soon, time.Millisecond)
+				child.Kill()
+				require.Eventually(t, func() bool {
+					require.NoError(t, sandbox.Sweep(t.Context(), p.Config.StateDir))
+					_, err := os.Lstat(filepath.Join(p.Config.StateDir, p.Config.ID))
+					return os.IsNotExist(err)
+				}, patience, time.Millisecond)
+				requireNothingLeft(t, before, p.Config)
+			})
+		}
+	}
+}
+
+// All others survive.
+func TestSurviveCreator(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		t.Run(fmt.Sprintf("shared=%t", shared), func(t *testing.T) {
+			p := creatorPlan(t, sandbox.Config{ShareProcessNamespace: shared})
+			child := runPlan(t, "creator", p)
+			require.Equal(t, "ready", child.ReadLine())
+			fds := pidfds(t, processesIn(t, p.Config))
+			child.Kill()
+			require.NoError(t, sandbox.Sweep(t.Context(), p.Config.StateDir))
+			time.Sleep(50 * time.Millisecond)
+			require.Equal(t, len(fds), running(t, fds))
+			sb, err := sandbox.Open(t.Context(), p.Config.StateDir, p.Config.ID)
+			require.NoError(t, err)
+			defer sb.Close()
+			one, err := sb.Process(t.Context(), "one")
+			require.NoError(t, err)
+			defer one.Close()
+			require.Equal(t, "here", inside(t, one, "echo here"))
+			require.NoError(t, sb.Remove(t.Context()))
+			require.Zero(t, running(t, fds))
+		})
+	}
+}

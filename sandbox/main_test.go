@@ -1,9 +1,0 @@
-package sandbox_test
-
-import (
-	"testing"
-
-	"github.com/barepod/barepod/internal/testutil"
-)
-
-func TestMain(m *testing.M) { testutil.Main(m) }
