@@ -71,7 +71,7 @@ func busyboxRoot(t testing.TB) string {
 	testutil.RequireRoot(t)
 	return testutil.Rootfs(t, testutil.Tree{
 		"bin": testutil.Applets("cat", "chmod", "chown", "cp", "cut", "dd", "df", "echo", "env", "false", "grep", "head", "hostname", "id",
-			"kill", "ln", "ls", "mkdir", "mknod", "mount", "mv", "ps", "pwd", "readlink", "rm", "sed", "seq", "sleep", "sort", "stat",
+			"kill", "ln", "ls", "mkdir", "mknod", "mount", "mv", "ps", "pwd", "readlink", "rm", "sed", "seq", "setsid", "sleep", "sort", "stat",
 			"tail", "test", "touch", "tr", "true", "umount", "uniq", "unshare", "usleep", "wc", "yes"),
 		"usr/bin/marker": testutil.File("#!/bin/sh\necho marker\n").WithMode(0o755),
 		"etc/passwd":     testutil.File("root:x:0:0::/:/bin/sh\n"),
@@ -171,3 +171,12 @@ func binVolume(root string) volume.Volume {
 
 // lines returns the lines of a text.
 func lines(text string) []string { return strings.Split(strings.TrimSuffix(text, "\n"), "\n") }
+
+// pipe is a pipe that is closed with the test.
+func pipe(t testing.TB) (r, w *os.File) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	t.Cleanup(func() { _, _ = r.Close(), w.Close() })
+	return r, w
+}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/barepod/barepod/internal/cgroup"
 	"github.com/barepod/barepod/internal/fault"
+	"github.com/barepod/barepod/internal/invalid"
 	"github.com/barepod/barepod/internal/program"
 	"github.com/barepod/barepod/internal/state"
 	"github.com/barepod/barepod/internal/sys"
@@ -24,7 +25,7 @@ import (
 type Process struct {
 	sb     *Sandbox
 	cmd    Cmd
-	target string // of a further command
+	target string // of a further command: the container's name
 	entry  *state.Entry
 	keeper *os.File // pidfd; nil if it has ended
 	main   *os.File // pidfd; nil if it has ended
@@ -41,6 +42,9 @@ type Process struct {
 func (s *Sandbox) Process(ctx context.Context, name string) (*Process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, wrap("open", s.cfg.ID+"/"+name, err)
+	}
+	if err := invalid.Label("name", name); err != nil {
+		return nil, wrap("open", s.cfg.ID, err)
 	}
 	p, err := openProcess(s, name)
 	return p, wrap("open", s.cfg.ID+"/"+name, err)
@@ -201,7 +205,7 @@ func (p *Process) kill(ctx context.Context) error {
 	if err := fault.Point("kill.processes"); err != nil {
 		return err
 	}
-	if p.target == "" && p.cmd.target == nil {
+	if p.target == "" {
 		g, err := p.group()
 		if err != nil {
 			return err
@@ -228,14 +232,15 @@ func (p *Process) kill(ctx context.Context) error {
 
 // group is the cgroup that the process is in.
 func (p *Process) group() (*cgroup.Group, error) {
-	name := p.cmd.Name
+	return cgroup.Open(p.sb.cfg.Cgroup, p.sb.cfg.ID, p.container())
+}
+
+// container is the name of the container that the process is in.
+func (p *Process) container() string {
 	if p.target != "" {
-		name = p.target
+		return p.target
 	}
-	if p.cmd.target != nil {
-		return p.cmd.target.group()
-	}
-	return cgroup.Open(p.sb.cfg.Cgroup, p.sb.cfg.ID, name)
+	return p.cmd.Name
 }
 
 // Stats returns what the process's container uses.
@@ -299,7 +304,7 @@ func (p *Process) clear(ctx context.Context) error {
 	} else if !ended {
 		return fmt.Errorf("process %s: %w", p.cmd.Name, ErrExist)
 	}
-	if p.target == "" && p.cmd.target == nil {
+	if p.target == "" {
 		g, err := p.group()
 		if err != nil {
 			return err

@@ -97,6 +97,9 @@ func (s *Sandbox) claim(ctx context.Context) (lock *state.Lock, err error) {
 		if errors.Is(err, fs.ErrExist) {
 			return nil, ErrExist
 		}
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // a Sweep took it between mkdir and open
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -115,7 +118,7 @@ func (s *Sandbox) claim(ctx context.Context) (lock *state.Lock, err error) {
 		// A Sweep took the directory for a dead creator's, before it was
 		// locked: again.
 	}
-	return nil, err
+	return nil, fmt.Errorf("%s keeps being swept away: %w", s.cfg.ID, ErrIncomplete)
 }
 
 // make does the steps of New from the intent to the commit.

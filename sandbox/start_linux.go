@@ -103,7 +103,7 @@ func (s *start) run(ctx context.Context) (_ *Process, err error) {
 			return err
 		}},
 		{"report", func() error { return s.receive(ctx, run) }},
-		{"record", s.record},
+		{"record", func() error { return s.record(ctx, run) }},
 		{"go", func() error { return s.execute(ctx, run) }},
 	}
 	for _, step := range steps {
@@ -123,6 +123,9 @@ func (s *start) run(ctx context.Context) (_ *Process, err error) {
 	s.undo.Release()
 	p := &Process{sb: s.sb, cmd: *s.cmd, entry: s.entry, keeper: s.report.keeperFD, main: s.report.childFD, pid: s.report.child}
 	p.copies, p.unnamed = s.stdio.begin(), s.unnamed
+	if t := s.cmd.target; t != nil {
+		p.target = t.container()
+	}
 	_ = run.Close() // it runs whatever becomes of our descriptors
 	return p, nil
 }
@@ -168,7 +171,7 @@ func (s *start) claim(ctx context.Context) (err error) {
 func (s *start) intent() error {
 	rec := cmdRecord{Cmd: *s.cmd, Rootfs: tagged(s.cmd.Rootfs)}
 	if s.cmd.target != nil {
-		rec.Target = s.cmd.target.Name()
+		rec.Target = s.cmd.target.container()
 	}
 	return s.entry.Write(cmdFile, rec)
 }
@@ -309,14 +312,15 @@ func (s *start) receive(ctx context.Context, run *launch.Run) error {
 }
 
 // record writes down who runs; the child waits for that.
-func (s *start) record() error {
-	keeper, err := state.Identify(s.report.keeper)
-	if err != nil {
-		return err
-	}
-	child, err := state.Identify(s.report.child)
-	if err != nil {
-		return err
+func (s *start) record(ctx context.Context, run *launch.Run) error {
+	keeper, kerr := state.Identify(s.report.keeper)
+	child, cerr := state.Identify(s.report.child)
+	if err := errors.Join(kerr, cerr); err != nil {
+		// One of them has ended already: then it says why.
+		if _, _, rerr := run.Receive(ctx, program.ReportSize, 0); rerr != nil && !errors.Is(rerr, io.EOF) {
+			return s.explain(rerr)
+		}
+		return fmt.Errorf("the process ended before its program was executed: %w", err)
 	}
 	return s.entry.Write(startedFile, started{Keeper: keeper, Process: child, At: time.Now(), OOM: s.oom})
 }

@@ -217,10 +217,14 @@ func (u *User) validate() error {
 // validateTarget checks what only a container has, and only a container may.
 func (c *Cmd) validateTarget(volumes []volume.Volume) []error {
 	if c.target != nil {
-		if c.Rootfs != nil || len(c.Mounts) > 0 || c.Resources != (Resources{}) {
-			return []error{&invalid.Error{Field: "Rootfs, Mounts, Resources", Reason: "must be empty: they are those of the container"}}
+		var checks []error
+		for i, set := range []bool{c.Rootfs != nil, len(c.Mounts) > 0, c.Resources != (Resources{})} {
+			if set {
+				field := [...]string{"Rootfs", "Mounts", "Resources"}[i]
+				checks = append(checks, &invalid.Error{Field: field, Reason: "must be empty: it is that of the container"})
+			}
 		}
-		return nil
+		return checks
 	}
 	checks := []error{c.validateRootfs(), volume.ValidateMounts(volumes, c.Mounts)}
 	for i, m := range c.Mounts {

@@ -190,6 +190,15 @@ func (c *Call) Ignore(errnos ...syscall.Errno) *Call {
 	return c
 }
 
+// Retry has the program make the call again when it fails with one of errnos.
+func (c *Call) Retry(errnos ...syscall.Errno) *Call {
+	again := &Label{name: "retry", step: c.step}
+	for _, e := range errnos {
+		c.On(e, again)
+	}
+	return c
+}
+
 // NewLabel returns a label to be placed once with [Program.Place].
 // Bytes of the name that do not belong into one are replaced when it is printed.
 func (p *Program) NewLabel(name string) *Label { return &Label{name: name, step: -1} }
@@ -287,7 +296,9 @@ func (p *Program) String() string {
 	for i := range p.steps {
 		mark(p.steps[i].target)
 		for _, e := range p.steps[i].errs {
-			mark(e.to)
+			if e.to == nil || e.to.step != i { // no Retry
+				mark(e.to)
+			}
 		}
 	}
 	var b strings.Builder

@@ -111,6 +111,7 @@ func everyJump(p *launch.Program) {
 	n := p.Var()
 	p.Call("read", launch.Status, launch.Null, launch.Int(1)).Into(n)
 	p.Call("read", launch.Status, launch.Null, launch.Int(1)).Ignore(syscall.EINTR, syscall.EAGAIN).On(syscall.ENOENT, done).On(syscall.Errno(4000), other)
+	p.Call("read", launch.Status, launch.Null, launch.Int(1)).Retry(syscall.EINTR, syscall.EAGAIN)
 	p.Sum(n, n, launch.Int(-1))
 	p.IfZero(n, done)
 	p.IfEqual(n, 0xff, 3, loop)

@@ -289,6 +289,25 @@ func TestReceiveContext(t *testing.T) {
 	}
 }
 
+func TestRetry(t *testing.T) {
+	run := start(t, build("retry", func(p *launch.Program) {
+		p.Call("fcntl", launch.Status, launch.Named(unix.F_SETFL, "F_SETFL"), launch.OpenFlags(unix.O_NONBLOCK))
+		p.Call("write", launch.Status, p.Str("ready"), launch.Int(5))
+		buf := p.Buffer(16, "buf")
+		n := p.Call("read", launch.Status, buf, launch.Int(16)).Retry(syscall.EINTR, syscall.EAGAIN).Result()
+		p.Call("write", launch.Status, buf, n)
+		exit(p, launch.Int(0))
+	}))
+	m, _, err := run.Receive(within(t), 16, 0)
+	require.NoError(t, err)
+	require.Equal(t, "ready", string(m))
+	time.Sleep(5 * time.Millisecond)
+	require.NoError(t, run.Send([]byte("at last")))
+	m, _, err = run.Receive(within(t), 16, 0)
+	require.NoError(t, err)
+	require.Equal(t, "at last", string(m))
+}
+
 func TestKill(t *testing.T) {
 	run := start(t, build("echo", echo))
 	require.NoError(t, run.Kill())

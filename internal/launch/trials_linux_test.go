@@ -261,9 +261,8 @@ func forkAndWait(p *launch.Program) {
 	p.IfZero(pid, child)
 	const text = "a child was born"
 	p.Call("write", launch.Status, p.Str(text), launch.Int(len(text)))
-	again := p.Here("again")
 	status := p.Buffer(8, "status")
-	p.Call("wait4", pid, status, launch.Int(0), launch.Null).On(syscall.EINTR, again)
+	p.Call("wait4", pid, status, launch.Int(0), launch.Null).Retry(syscall.EINTR)
 	p.IfNot(status.Load(), 0xff7f, 3<<8, bad)
 	exit(p, launch.Int(0))
 	p.Place(bad)

@@ -96,8 +96,7 @@ func (b *Birth) watch(p *launch.Program, child, rec, dir launch.Arg, keep int) {
 	p.Call("close_range", launch.Int(keep), maxFD, launch.Int(0))
 	// Now, for later a path might lead to a cgroup made anew.
 	kill, oom := cgroupFile(p, b.KillRest, unix.O_WRONLY), cgroupFile(p, b.OOM, unix.O_RDONLY)
-	wait := p.Here("wait")
-	p.Call("wait4", child, rec.Plus(8), launch.Int(0), rec.Plus(48)).On(unix.EINTR, wait)
+	p.Call("wait4", child, rec.Plus(8), launch.Int(0), rec.Plus(48)).Retry(unix.EINTR)
 
 	p.Note("write the exit record")
 	p.Call("clock_gettime", realtime, rec.Plus(32))

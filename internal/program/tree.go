@@ -73,8 +73,7 @@ func (t tree) open(name string, k kind, anyKind bool) launch.Arg {
 // when anybody on the machine mounts or renames something meanwhile
 // (openat2(2)): no state of ours, so the call is made again.
 func (t tree) openat2(name string, how launch.Arg) *launch.Call {
-	again := t.p.Here("again " + name)
-	return t.p.Call("openat2", t.root, t.p.Str(name), how, launch.OpenHowSize).On(unix.EAGAIN, again)
+	return t.p.Call("openat2", t.root, t.p.Str(name), how, launch.OpenHowSize).Retry(unix.EAGAIN)
 }
 
 // mount attaches the detached mount fs at name.
