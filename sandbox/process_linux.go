@@ -271,7 +271,7 @@ func readStatus(entry *state.Entry, name string) (ProcessStatus, error) {
 	status.Target = rec.Target
 	var st started
 	if err := entry.Read(startedFile, &st); errors.Is(err, fs.ErrNotExist) {
-		return status, nil
+		return status, exists(entry)
 	} else if err != nil {
 		return status, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/barepod/barepod/internal/invalid"
 	"github.com/barepod/barepod/internal/program"
+	"github.com/barepod/barepod/internal/state"
 	"github.com/barepod/barepod/internal/sys"
 	"github.com/barepod/barepod/volume"
 )
@@ -23,6 +24,9 @@ func (s *Sandbox) Status(ctx context.Context) (Status, error) {
 
 func (s *Sandbox) status(ctx context.Context) (Status, error) {
 	if err := ctx.Err(); err != nil {
+		return Status{}, err
+	}
+	if err := exists(s.entry); err != nil {
 		return Status{}, err
 	}
 	st := Status{
@@ -61,6 +65,15 @@ func (s *Sandbox) status(ctx context.Context) (Status, error) {
 		st.Processes = append(st.Processes, p)
 	}
 	return st, nil
+}
+
+// exists is ErrNotExist if what the entry is of was removed.
+func exists(entry *state.Entry) error {
+	err := entry.Exists()
+	if errors.Is(err, fs.ErrNotExist) {
+		return ErrNotExist
+	}
+	return err
 }
 
 func (s *Sandbox) processStatus(name string) (ProcessStatus, error) {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/barepod/barepod/internal/cgroup"
 	"github.com/barepod/barepod/internal/fault"
@@ -66,6 +67,9 @@ func destroy(ctx context.Context, stateDir, id string, entry *state.Entry) error
 	var in record
 	err := entry.Read(stateFile, &in)
 	if errors.Is(err, fs.ErrNotExist) {
+		if err := requireOurs(entry); err != nil {
+			return err
+		}
 		return entry.Remove(ctx)
 	}
 	if err != nil {
@@ -108,6 +112,20 @@ func destroy(ctx context.Context, stateDir, id string, entry *state.Entry) error
 		return err
 	}
 	return fault.Point("remove.done")
+}
+
+// requireOurs refuses a directory that no sandbox has left: with a mistaken
+// state directory Remove and Sweep would destroy whatever is there.
+func requireOurs(entry *state.Entry) error {
+	names, err := entry.Names(".")
+	for _, name := range names {
+		switch {
+		case name == anchorPin, name == storeDir, name == procsDir, strings.HasPrefix(name, "."+stateFile+"."):
+		default:
+			return fmt.Errorf("is not a sandbox's directory: it has %q in it", name)
+		}
+	}
+	return err
 }
 
 // remover is a removal under way.

@@ -92,7 +92,7 @@ func create(ctx context.Context, cfg Config) (_ *Sandbox, err error) {
 
 // claim takes the ID: by mkdir, and then the lock.
 func (s *Sandbox) claim(ctx context.Context) (lock *state.Lock, err error) {
-	for range 10 {
+	for range 100 { // some sweeps at once can be that unlucky
 		s.entry, err = state.Create(s.cfg.StateDir, s.cfg.ID)
 		if errors.Is(err, fs.ErrExist) {
 			return nil, ErrExist

@@ -121,7 +121,7 @@ func (g *Group) killOnce(ctx context.Context) error {
 // away is met again in the next round.
 func freeze(ctx context.Context, dir string) error {
 	const rounds = 50
-	for range rounds {
+	for i := 0; i < rounds && ctx.Err() == nil; i++ {
 		// Written again in each round, as it makes the kernel look for
 		// processes that came in since.
 		if err := sys.WriteControl(dir+"/freezer.state", "FROZEN"); err != nil {
@@ -130,9 +130,6 @@ func freeze(ctx context.Context, dir string) error {
 		state, err := sys.ReadControl(dir + "/freezer.state")
 		if err != nil || string(bytes.TrimSpace(state)) == "FROZEN" {
 			return err
-		}
-		if ctx.Err() != nil {
-			return nil
 		}
 		time.Sleep(100 * time.Microsecond)
 	}

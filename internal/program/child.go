@@ -54,8 +54,8 @@ func readByte(p *launch.Program, gone *launch.Label) launch.Arg {
 }
 
 func (b *Birth) credentials(p *launch.Program) {
-	prctl := func(op int, name string, args ...launch.Arg) *launch.Call {
-		return p.Call("prctl", append([]launch.Arg{launch.Named(int64(op), name)}, args...)...)
+	prctl := func(op int, name string, args ...launch.Arg) {
+		p.Call("prctl", append([]launch.Arg{launch.Named(int64(op), name)}, args...)...)
 	}
 	p.Note("drop capabilities")
 	prctl(unix.PR_CAP_AMBIENT, "PR_CAP_AMBIENT", launch.Named(unix.PR_CAP_AMBIENT_CLEAR_ALL, "PR_CAP_AMBIENT_CLEAR_ALL"), launch.NoArg, launch.NoArg, launch.NoArg)

@@ -58,8 +58,10 @@ func (c *Container) Program() *launch.Program {
 		name string
 		kind int
 	}{
-		{c.Net, "net", unix.CLONE_NEWNET}, {c.IPC, "ipc", unix.CLONE_NEWIPC},
-		{c.UTS, "uts", unix.CLONE_NEWUTS}, {c.Anchor, "anchor", unix.CLONE_NEWNS},
+		{c.Net, "net", unix.CLONE_NEWNET},
+		{c.IPC, "ipc", unix.CLONE_NEWIPC},
+		{c.UTS, "uts", unix.CLONE_NEWUTS},
+		{c.Anchor, "anchor", unix.CLONE_NEWNS},
 	} {
 		if ns.file != nil {
 			p.Call("setns", p.File(ns.file, ns.name), launch.CloneFlags(ns.kind))

@@ -27,8 +27,12 @@ func dev(t tree) {
 	}
 	p.Note("make the links in /dev")
 	for _, l := range [][2]string{
-		{"/proc/self/fd", "fd"}, {"/proc/self/fd/0", "stdin"}, {"/proc/self/fd/1", "stdout"},
-		{"/proc/self/fd/2", "stderr"}, {"/proc/kcore", "core"}, {"pts/ptmx", "ptmx"},
+		{"/proc/self/fd", "fd"},
+		{"/proc/self/fd/0", "stdin"},
+		{"/proc/self/fd/1", "stdout"},
+		{"/proc/self/fd/2", "stderr"},
+		{"/proc/kcore", "core"},
+		{"pts/ptmx", "ptmx"},
 	} {
 		p.Call("symlinkat", p.Str(l[0]), base, p.Str(l[1]))
 	}

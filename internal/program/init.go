@@ -57,8 +57,10 @@ func (i *Init) Program() *launch.Program {
 		name string
 		kind int
 	}{
-		{i.Net, "net", unix.CLONE_NEWNET}, {i.IPC, "ipc", unix.CLONE_NEWIPC},
-		{i.UTS, "uts", unix.CLONE_NEWUTS}, {i.Nursery, "nursery", unix.CLONE_NEWNS},
+		{i.Net, "net", unix.CLONE_NEWNET},
+		{i.IPC, "ipc", unix.CLONE_NEWIPC},
+		{i.UTS, "uts", unix.CLONE_NEWUTS},
+		{i.Nursery, "nursery", unix.CLONE_NEWNS},
 	} {
 		if ns.file != nil {
 			p.Call("setns", p.File(ns.file, ns.name), launch.CloneFlags(ns.kind))
