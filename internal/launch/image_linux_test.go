@@ -85,10 +85,10 @@ func TestMappings(t *testing.T) {
 func TestStubs(t *testing.T) {
 	for goarch, tool := range map[string]string{"amd64": "x86_64-linux-gnu-as", "arm64": "aarch64-linux-gnu-as"} {
 		t.Run(goarch, func(t *testing.T) {
-			switch {
-			case goarch == runtime.GOARCH:
+			switch goarch {
+			case runtime.GOARCH:
 				testutil.RequireFeature(t, "as")
-			case goarch == "arm64":
+			case "arm64":
 				testutil.RequireFeature(t, tool)
 			default:
 				if _, err := exec.LookPath(tool); err != nil {

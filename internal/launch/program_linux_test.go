@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"flag"
-	"fmt"
 	gobuild "go/build"
 	"os"
 	"path/filepath"
@@ -140,7 +139,8 @@ func TestSharedStructs(t *testing.T) {
 	require.Equal(t, how, where(p.OpenHow(unix.O_PATH, 0, 0)))
 	require.NotEqual(t, how, where(p.OpenHow(unix.O_PATH, 1, 0)))
 	require.NotEqual(t, how, where(p.OpenHow(unix.O_PATH, 0, unix.RESOLVE_IN_ROOT)))
-	require.Equal(t, where(p.Str("s")), where(p.Str("s")))
+	first := where(p.Str("s"))
+	require.Equal(t, first, where(p.Str("s")))
 	require.NotEqual(t, where(p.Sigset(0)), where(p.Rlimit(0, 0)))
 }
 
@@ -254,7 +254,7 @@ func TestNumbers(t *testing.T) {
 		for name, n := range launch.Numbers {
 			want, ok := known["SYS_"+strings.ToUpper(name)]
 			require.True(t, ok, name)
-			require.Equal(t, want, n[column], fmt.Sprintf("%s on %s", name, goarch))
+			require.Equal(t, want, n[column], "%s on %s", name, goarch)
 		}
 	}
 }

@@ -3,11 +3,13 @@ package program_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,48 +19,265 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/barepod/barepod/internal/launch"
+	"github.com/barepod/barepod/internal/program"
+	"github.com/barepod/barepod/internal/sys"
 	"github.com/barepod/barepod/internal/testutil"
-	"github.com/barepod/barepod/sandbox"
+	"github.com/barepod/barepod/namespace"
 )
 
-// newSandbox makes a sandbox that goes with the test.
-func newSandbox(t *testing.T, cfg sandbox.Config) *sandbox.Sandbox {
+// anchor makes a mount namespace with all that a container takes from a pod's.
+func anchor(t *testing.T) *os.File {
 	t.Helper()
-	testutil.RequireRoot(t)
-	dir := t.TempDir()
-	cfg.Name, cfg.StateDir, cfg.DataDir = "real", filepath.Join(dir, "state"), filepath.Join(dir, "data")
-	cfg.Cgroup = sandbox.Cgroup{Parent: fmt.Sprintf("/barepod-program-%d", os.Getpid())}
-	sb, err := sandbox.New(t.Context(), cfg)
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		require.NoError(t, sb.Remove(ctx))
-		require.NoError(t, sb.Close())
-		require.NoError(t, sandbox.Sweep(ctx, cfg.StateDir))
+	set, err := namespace.Unshare(namespace.Mount, func() error {
+		root, err := sys.OpenPath(nil, "/", true)
+		if err != nil {
+			return err
+		}
+		defer root.Close()
+		if err := sys.SetMountAttr(root, 0, 0, unix.MS_PRIVATE, true); err != nil {
+			return err
+		}
+		fs, err := sys.NewFS("tmpfs", 0, sys.Option{Key: "size", Value: "1m"}, sys.Option{Key: "mode", Value: "755"})
+		if err != nil {
+			return err
+		}
+		defer fs.Close()
+		return errors.Join(fill(fs), sys.MoveMount(fs, nil, "/"), sys.PivotInto(fs))
 	})
-	return sb
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, set.Close()) })
+	return set.Of(namespace.Mount).File()
 }
 
-// rootfs has a shell, and what else a test wants.
-func rootfs(t *testing.T, more testutil.Tree) sandbox.Dir {
+// fill puts an anchor's directories, files and device nodes into fs.
+func fill(fs *os.File) error {
+	var errs []error
+	for _, dir := range []string{
+		"pod", program.AnchorEtc, program.AnchorShm, program.AnchorMqueue, program.AnchorSys, program.AnchorVolumes,
+		program.AnchorDev, program.AnchorEmpty, program.AnchorRoot, program.AnchorWork,
+	} {
+		errs = append(errs, sys.MkdirAt(fs, strings.TrimPrefix(dir, "/"), 0o755))
+	}
+	for _, name := range []string{"hosts", "hostname", "resolv.conf"} {
+		f, err := sys.CreateAt(fs, strings.TrimPrefix(program.AnchorEtc+"/"+name, "/"), 0o644)
+		if err == nil {
+			_, err = f.WriteString("the pod's " + name + "\n")
+			err = errors.Join(err, f.Close())
+		}
+		errs = append(errs, err)
+	}
+	for i, name := range map[uint32]string{3: "null", 5: "zero", 7: "full", 8: "random", 9: "urandom", 4: "tty"} {
+		errs = append(errs, sys.MknodAt(fs, strings.TrimPrefix(program.AnchorDev+"/"+name, "/"), unix.S_IFCHR|0o666, 1, i))
+	}
+	return errors.Join(errs...)
+}
+
+// world is where a test starts containers.
+type world struct {
+	anchor, root, record *os.File
+}
+
+func newWorld(t *testing.T, more testutil.Tree) world {
 	t.Helper()
+	testutil.RequireRoot(t)
 	tree := testutil.Tree{"bin": testutil.Applets("cat", "ls", "readlink", "sleep", "stat", "true")}
 	for name, node := range more {
 		tree[name] = node
 	}
-	return sandbox.Dir{Path: testutil.Rootfs(t, tree)}
+	dir, err := os.Open(testutil.Rootfs(t, tree))
+	require.NoError(t, err)
+	record, err := os.Open(t.TempDir())
+	require.NoError(t, err)
+	t.Cleanup(func() { _, _ = dir.Close(), record.Close() })
+	return world{anchor(t), dir, record}
 }
 
-// output runs a command and returns what it prints.
-func output(t *testing.T, cmd *sandbox.Cmd) string {
+// birth is that of a process with the usual capabilities.
+func (w world) birth(argv ...string) program.Birth {
+	return program.Birth{Record: w.record, Argv: argv, Dir: "/", Caps: 0xa80425fb, LastCap: sys.LastCap(), NewSession: true}
+}
+
+// container is one with a PID namespace of its own.
+func (w world) container(t *testing.T, argv ...string) *program.Container {
 	t.Helper()
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	exit, err := cmd.Run(t.Context())
+	root, err := sys.CloneMount(w.root, false)
 	require.NoError(t, err)
-	require.Zero(t, exit.Code, out.String())
-	return out.String()
+	require.NoError(t, sys.SetMountAttr(root, 0, 0, unix.MS_PRIVATE, false))
+	t.Cleanup(func() { _ = root.Close() })
+	return &program.Container{
+		Birth: w.birth(argv...), Name: "barepod: test", Anchor: w.anchor, NewPID: true, Root: program.Root{Dir: root},
+		MaskedPaths: []string{"kcore"}, ReadonlyPaths: []string{"sys"},
+	}
+}
+
+// process is one that was started; its program waits for the starter's word.
+type process struct {
+	t             *testing.T
+	run           *launch.Run
+	keeper, child int
+	keeperFD, fd  *os.File
+	out           *os.File
+	record        *os.File
+}
+
+func (w world) start(t *testing.T, p *launch.Program) *process {
+	t.Helper()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	require.NoError(t, err)
+	defer null.Close()
+	r, out, err := os.Pipe()
+	require.NoError(t, err)
+	defer out.Close()
+	run, err := p.Start([3]*os.File{null, out, out}, t.TempDir())
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	msg, files, err := run.Receive(ctx, program.ReportSize, 2)
+	require.NoError(t, err)
+	require.Len(t, msg, program.ReportSize)
+	require.Len(t, files, 2)
+	require.NoError(t, run.Reap())
+	proc := &process{
+		t: t, run: run, keeperFD: files[0], fd: files[1], out: r, record: w.record,
+		keeper: int(binary.LittleEndian.Uint32(msg[4:])), child: int(binary.LittleEndian.Uint32(msg[8:])),
+	}
+	t.Cleanup(func() {
+		_ = sys.PidfdSendSignal(proc.fd, syscall.SIGKILL)
+		proc.ended()
+		_, _, _, _ = run.Close(), r.Close(), files[0].Close(), files[1].Close()
+	})
+	return proc
+}
+
+// execute lets the program run.
+func (p *process) execute() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	require.NoError(p.t, p.run.Send([]byte(program.Go)))
+	_, _, err := p.run.Receive(ctx, program.ReportSize, 0)
+	require.NoError(p.t, p.run.Close())
+	if err == io.EOF { //nolint:errorlint // never wrapped
+		return nil
+	}
+	return err
+}
+
+// ended waits for the end of both processes, which a pidfd's poll tells.
+func (p *process) ended() {
+	p.t.Helper()
+	for _, f := range []*os.File{p.fd, p.keeperFD} {
+		require.Eventually(p.t, func() bool {
+			return errors.Is(sys.PidfdSendSignal(f, 0), unix.ESRCH)
+		}, 20*time.Second, time.Millisecond)
+	}
+}
+
+// wait returns the exit record.
+func (p *process) wait() program.Record {
+	p.t.Helper()
+	p.ended()
+	data, err := os.ReadFile(filepath.Join(p.record.Name(), program.RecordName))
+	require.NoError(p.t, err)
+	require.NoError(p.t, os.Remove(filepath.Join(p.record.Name(), program.RecordName)))
+	rec, err := program.ParseRecord(data)
+	require.NoError(p.t, err)
+	return rec
+}
+
+// output runs a program to its end and returns what it prints.
+func (w world) output(t *testing.T, prog *launch.Program) string {
+	t.Helper()
+	p := w.start(t, prog)
+	require.NoError(t, p.execute())
+	out, err := io.ReadAll(p.out)
+	require.NoError(t, err)
+	require.Zero(t, p.wait().Status, string(out))
+	return string(out)
+}
+
+func TestRecord(t *testing.T) {
+	w := newWorld(t, nil)
+	for _, tt := range []struct {
+		script string
+		status uint32
+	}{
+		{"exit 0", 0},
+		{"exit 42", 42 << 8},
+		{"while :; do :; done & sleep 0.05; kill $!; exit 1", 1 << 8},
+	} {
+		p := w.start(t, w.container(t, "/bin/sh", "-c", tt.script).Program())
+		before := time.Now()
+		require.NoError(t, p.execute())
+		rec := p.wait()
+		require.Equal(t, tt.status, rec.Status, tt.script)
+		require.WithinDuration(t, before, rec.StartedAt, 5*time.Second)
+		require.WithinRange(t, rec.FinishedAt, rec.StartedAt, time.Now())
+		require.Positive(t, rec.MaxRSS)
+		require.Empty(t, rec.OOM)
+	}
+	p := w.start(t, w.container(t, "/bin/sleep", "1000").Program())
+	require.NoError(t, p.execute())
+	require.NoError(t, sys.PidfdSendSignal(p.fd, syscall.SIGKILL))
+	require.EqualValues(t, syscall.SIGKILL, p.wait().Status)
+}
+
+// Control files may be there or not.
+func TestRecordOfCgroup(t *testing.T) {
+	w := newWorld(t, nil)
+	file := filepath.Join(t.TempDir(), "control")
+	for content, want := range map[string]string{"": "", "oom_kill 3\n": "oom_kill 3\n", strings.Repeat("x", 300): strings.Repeat("x", 256)} {
+		require.NoError(t, os.WriteFile(file, []byte(content), 0o600))
+		c := w.container(t, "/bin/true")
+		c.OOM, c.KillRest = file, file+".kill"
+		require.NoError(t, os.WriteFile(c.KillRest, nil, 0o600))
+		p := w.start(t, c.Program())
+		require.NoError(t, p.execute())
+		require.Equal(t, want, string(p.wait().OOM))
+		kill, err := os.ReadFile(c.KillRest)
+		require.NoError(t, err)
+		require.Equal(t, "1", string(kill))
+	}
+	c := w.container(t, "/bin/true")
+	c.OOM, c.KillRest = file+".gone", file+".gone"
+	p := w.start(t, c.Program())
+	require.NoError(t, p.execute())
+	require.Empty(t, p.wait().OOM)
+}
+
+// A program whose starter is gone before it could write down who runs does not
+// run; its keeper still leaves the record.
+func TestStarterGone(t *testing.T) {
+	w := newWorld(t, nil)
+	p := w.start(t, w.container(t, "/bin/sh", "-c", "echo it runs").Program())
+	require.NoError(t, p.run.Close())
+	require.EqualValues(t, 126<<8, p.wait().Status)
+	out, err := io.ReadAll(p.out)
+	require.NoError(t, err)
+	require.Empty(t, out)
+}
+
+// What is the caller's mistake is told apart by its note.
+func TestCannotExecute(t *testing.T) {
+	w := newWorld(t, nil)
+	for _, tt := range []struct {
+		change func(b *program.Birth)
+		note   string
+		errno  syscall.Errno
+	}{
+		{func(b *program.Birth) { b.Argv = []string{"/no/such"} }, program.NoteExec + "/no/such", syscall.ENOENT},
+		{func(b *program.Birth) { b.Argv, b.Search = []string{"x"}, []string{"/no/x", "/bin/sh/x", "/bin"} }, program.NoteExec + "x", syscall.EACCES},
+		{func(b *program.Birth) { b.Dir = "/no/such" }, program.NoteDir + "/no/such", syscall.ENOENT},
+	} {
+		c := w.container(t, "/bin/true")
+		tt.change(&c.Birth)
+		p := w.start(t, c.Program())
+		var e *launch.Error
+		require.ErrorAs(t, p.execute(), &e)
+		require.Equal(t, tt.note, e.Note)
+		require.Equal(t, tt.errno, e.Errno)
+		require.EqualValues(t, 127<<8, p.wait().Status)
+	}
 }
 
 // status returns fields of /proc/<pid>/status.
@@ -66,8 +285,10 @@ func status(text string, names ...string) map[string]string {
 	found := map[string]string{}
 	for line := range strings.Lines(text) {
 		key, value, ok := strings.Cut(line, ":")
-		if ok && slices.Contains(names, key) {
-			found[key] = strings.TrimSpace(value)
+		for _, name := range names {
+			if ok && key == name {
+				found[key] = strings.TrimSpace(value)
+			}
 		}
 	}
 	return found
@@ -76,30 +297,37 @@ func status(text string, names ...string) map[string]string {
 // A container and a further command in it have the standard streams, nothing
 // else of the host, and the credentials asked for.
 func TestCVE_2024_21626_NothingOfTheHostIsOpen(t *testing.T) {
+	w := newWorld(t, nil)
 	signal.Ignore(syscall.SIGUSR1) // which children inherit
 	defer signal.Reset(syscall.SIGUSR1)
-	sb := newSandbox(t, sandbox.Config{ShareProcessNamespace: true, DieWithCreator: true})
-	root := rootfs(t, nil)
-	idle := sb.Command("/bin/sleep", "1000")
-	idle.Rootfs = root
-	main, err := idle.Start(t.Context())
+	r, line, err := os.Pipe()
 	require.NoError(t, err)
-	defer main.Close()
-	container := func(path string, args ...string) *sandbox.Cmd {
-		cmd := sb.Command(path, args...)
-		cmd.Rootfs = root
-		return cmd
+	defer r.Close()
+	defer line.Close()
+	become := func(b *program.Birth) {
+		b.UID, b.GID, b.Groups, b.Lifeline = 1000, 1001, []uint32{7}, r
+		b.Rlimits = []program.Rlimit{{Resource: unix.RLIMIT_NOFILE, Name: "RLIMIT_NOFILE", Soft: 64, Hard: 64}}
 	}
-	for name, command := range map[string]func(path string, args ...string) *sandbox.Cmd{"container": container, "exec": main.Exec} {
+	main := w.start(t, w.container(t, "/bin/sleep", "1000").Program())
+	require.NoError(t, main.execute())
+	for name, compile := range map[string]func(argv ...string) *launch.Program{
+		"container": func(argv ...string) *launch.Program {
+			c := w.container(t, argv...)
+			become(&c.Birth)
+			return c.Program()
+		},
+		"exec": func(argv ...string) *launch.Program {
+			e := &program.Exec{Birth: w.birth(argv...), Name: "barepod: test", Target: main.fd}
+			become(&e.Birth)
+			return e.Program()
+		},
+	} {
 		t.Run(name, func(t *testing.T) {
-			run := func(path string, args ...string) string {
-				cmd := command(path, args...)
-				cmd.User = sandbox.User{UID: 1000, GID: 1001, Groups: []uint32{7}}
-				return output(t, cmd)
-			}
+			run := func(argv ...string) string { return w.output(t, compile(argv...)) }
 			require.Equal(t, "0\n1\n2\n3\n", run("/bin/ls", "/proc/self/fd"), "3 is the directory's own")
 			require.Equal(t, "/\n", run("/bin/readlink", "/proc/self/cwd"))
 			require.Equal(t, "/\n", run("/bin/readlink", "/proc/self/root"))
+			require.Equal(t, "64\n", run("/bin/sh", "-c", "ulimit -n"))
 			text := run("/bin/cat", "/proc/self/status")
 			require.Equal(t, map[string]string{
 				"Uid": "1000\t1000\t1000\t1000", "Gid": "1001\t1001\t1001\t1001", "Groups": "7", "Umask": "0022",
@@ -109,74 +337,60 @@ func TestCVE_2024_21626_NothingOfTheHostIsOpen(t *testing.T) {
 			}, status(text, "Uid", "Gid", "Groups", "Umask", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "SigBlk", "SigIgn"))
 		})
 	}
-	require.NoError(t, main.Kill(t.Context()))
-}
-
-// parent returns the parent of a process.
-func parent(t *testing.T, pid int) int {
-	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	require.NoError(t, err)
-	var ppid int
-	_, err = fmt.Sscan(status(string(text), "PPid")["PPid"], &ppid)
-	require.NoError(t, err)
-	return ppid
 }
 
 // The keeper stays in the host's namespaces and holds on to nothing but what the
 // exit record needs.
 func TestKeeper(t *testing.T) {
-	sb := newSandbox(t, sandbox.Config{})
-	cmd := sb.Command("/bin/sleep", "1000")
-	cmd.Rootfs, cmd.Name = rootfs(t, nil), "main"
-	p, err := cmd.Start(t.Context())
+	w := newWorld(t, nil)
+	control := filepath.Join(t.TempDir(), "control")
+	require.NoError(t, os.WriteFile(control, nil, 0o600))
+	r, line, err := os.Pipe()
 	require.NoError(t, err)
-	defer p.Close()
-	proc := fmt.Sprintf("/proc/%d", parent(t, p.PID()))
-	name, err := os.ReadFile(proc + "/comm")
+	defer r.Close()
+	defer line.Close()
+	link := func(path string) string {
+		to, err := os.Readlink(path)
+		require.NoError(t, err)
+		return to
+	}
+	c := w.container(t, "/bin/sleep", "1000")
+	c.OOM, c.Lifeline = control, r
+	p := w.start(t, c.Program())
+	require.NoError(t, p.execute())
+	proc := fmt.Sprintf("/proc/%d/", p.keeper)
+	name, err := os.ReadFile(proc + "comm")
 	require.NoError(t, err)
 	require.Equal(t, "barepod-keeper\n", string(name))
-
-	var open []string
-	require.Eventually(t, func() bool { // it closes them after its report
-		open = nil
-		fds, err := os.ReadDir(proc + "/fd")
+	require.Eventually(t, func() bool { // it closes the others after its report
+		var open []string
+		fds, err := os.ReadDir(proc + "fd")
 		require.NoError(t, err)
 		for _, fd := range fds {
-			to, err := os.Readlink(proc + "/fd/" + fd.Name())
-			if err == nil {
-				open = append(open, filepath.Base(to))
-			}
+			to, err := os.Readlink(proc + "fd/" + fd.Name())
+			require.NoError(t, err)
+			open = append(open, to)
 		}
-		return len(open) <= 3
-	}, 5*time.Second, 5*time.Millisecond, "%s", &open)
-	require.Contains(t, open, "main")
-	for _, name := range open {
-		require.Contains(t, []string{"main", "cgroup.kill", "memory.events", "memory.oom_control"}, name)
+		return fmt.Sprint(open) == fmt.Sprint([]string{control, w.record.Name(), link(fmt.Sprintf("/proc/self/fd/%d", r.Fd()))})
+	}, 5*time.Second, 5*time.Millisecond)
+	for _, ns := range []string{"mnt", "net", "ipc", "uts", "pid", "user", "cgroup"} {
+		require.Equal(t, link("/proc/self/ns/"+ns), link(proc+"ns/"+ns))
 	}
-	for _, ns := range []string{"mnt", "net", "ipc", "uts", "pid", "user"} {
-		own, err := os.Readlink("/proc/self/ns/" + ns)
-		require.NoError(t, err)
-		keepers, err := os.Readlink(proc + "/ns/" + ns)
-		require.NoError(t, err)
-		require.Equal(t, own, keepers)
-	}
-	wd, err := os.Readlink(proc + "/cwd")
-	require.NoError(t, err)
-	require.Equal(t, "/", wd)
-	require.NoError(t, p.Kill(t.Context()))
-	exit, err := p.Wait(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, syscall.SIGKILL, exit.Signal)
+	require.Equal(t, "/", link(proc+"cwd"))
+	require.NotEqual(t, link("/proc/self/ns/pid"), link(fmt.Sprintf("/proc/%d/ns/pid", p.child)))
+
+	// And with the lifeline both end: the keeper by a signal, too.
+	require.NoError(t, line.Close())
+	p.ended()
+	require.NoFileExists(t, filepath.Join(w.record.Name(), program.RecordName))
 }
 
 // Mount points that are symbolic links are looked up as if the container's root
 // were the root directory; one that leads nowhere is a mount point itself, and
 // what is missing is made.
 func TestTree(t *testing.T) {
-	sb := newSandbox(t, sandbox.Config{})
 	outside := t.TempDir()
-	root := rootfs(t, testutil.Tree{
+	w := newWorld(t, testutil.Tree{
 		"etc":                 testutil.Symlink("/usr/etc"),
 		"usr/etc/hosts":       testutil.Symlink("../../../../../run/hosts"),
 		"run/hosts":           testutil.File("the image's\n"),
@@ -186,19 +400,15 @@ func TestTree(t *testing.T) {
 		"dev":                 testutil.Symlink("/data/dev"),
 		"data/dev":            testutil.Dir(),
 	})
-	cmd := sb.Command("/bin/sh", "-c", `
-		cat /run/hosts; echo; cat /usr/etc/resolv.conf >/dev/null && echo resolv
-		cat /etc/hostname; readlink /data/proc/self/exe; stat -c %t:%T /data/dev/null; readlink /dev`)
-	cmd.Rootfs = root
-	out := output(t, cmd)
-	require.Contains(t, out, "localhost")
-	require.NotContains(t, out, "the image's")
-	require.Contains(t, out, "resolv\nreal\n/bin/busybox\n1:3\n/data/dev\n")
+	c := w.container(t, "/bin/sh", "-c", `cat /run/hosts /usr/etc/resolv.conf /etc/hostname
+		readlink /data/proc/self/exe; stat -c %t:%T /data/dev/null; readlink /dev`)
+	c.ReadOnly = true // which a file left open for writing would forbid
+	require.Equal(t, "the pod's hosts\nthe pod's resolv.conf\nthe pod's hostname\n/bin/busybox\n1:3\n/data/dev\n", w.output(t, c.Program()))
 
 	left, err := os.ReadDir(outside)
 	require.NoError(t, err)
 	require.Empty(t, left)
-	image, err := os.ReadFile(root.Path + "/run/hosts")
+	image, err := os.ReadFile(filepath.Join(w.root.Name(), "run/hosts"))
 	require.NoError(t, err)
 	require.Equal(t, "the image's\n", string(image))
 }
@@ -206,11 +416,9 @@ func TestTree(t *testing.T) {
 // openat2 says EAGAIN for a ".." in a link whenever something on the machine is
 // renamed at the same time; that is no reason to fail.
 func TestStartWhileOthersRename(t *testing.T) {
-	sb := newSandbox(t, sandbox.Config{})
 	link := testutil.Symlink(strings.Repeat("../run/", 12) + "file")
-	root := rootfs(t, testutil.Tree{
-		"run/file":  testutil.File(""),
-		"etc/hosts": link, "etc/hostname": link, "etc/resolv.conf": link,
+	w := newWorld(t, testutil.Tree{
+		"run/file": testutil.File(""), "etc/hosts": link, "etc/hostname": link, "etc/resolv.conf": link,
 	})
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(dir+"/a", nil, 0o600))
@@ -229,8 +437,49 @@ func TestStartWhileOthersRename(t *testing.T) {
 	defer work.Wait()
 	defer close(stop)
 	for range 40 {
-		cmd := sb.Command("/bin/true")
-		cmd.Rootfs = root
-		output(t, cmd)
+		w.output(t, w.container(t, "/bin/true").Program())
 	}
+}
+
+// PID 1 of a shared PID namespace reaps, ends with its starter before the commit
+// and not after it.
+func TestInit(t *testing.T) {
+	w := newWorld(t, nil)
+	for _, commit := range []bool{false, true} {
+		prog := (&program.Init{Name: "barepod-init: test", Nursery: w.anchor}).Program()
+		run, err := prog.Start([3]*os.File{}, t.TempDir())
+		require.NoError(t, err)
+		defer run.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		msg, files, err := run.Receive(ctx, program.ReportSize, 1)
+		require.NoError(t, err)
+		require.Len(t, files, 1)
+		defer files[0].Close()
+		require.NoError(t, run.Reap())
+		gone := func() bool { return errors.Is(sys.PidfdSendSignal(files[0], 0), unix.ESRCH) }
+		if commit {
+			require.NoError(t, run.Send([]byte(program.Go)))
+			requireIdle(t, int(binary.LittleEndian.Uint32(msg[8:])))
+		}
+		require.NoError(t, run.Close())
+		if commit {
+			time.Sleep(20 * time.Millisecond)
+			require.False(t, gone())
+			require.NoError(t, sys.PidfdSendSignal(files[0], syscall.SIGKILL))
+		}
+		require.Eventually(t, gone, 5*time.Second, time.Millisecond)
+	}
+}
+
+// requireIdle waits until a process has no descriptor, as PID 1 after its commit.
+func requireIdle(t *testing.T, pid int) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+		return err == nil && len(fds) == 0
+	}, 5*time.Second, time.Millisecond)
+	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	require.NoError(t, err)
+	require.Equal(t, "barepod-init", string(bytes.TrimSpace(comm)))
 }

@@ -1,0 +1,145 @@
+package sandbox_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/barepod/barepod/sandbox"
+)
+
+// BenchmarkNthPod makes a pod, runs a container in it and removes it, beside
+// none and beside 500 standing pods, in turn.
+func BenchmarkNthPod(b *testing.B) {
+	cfg := benchConfig(b)
+	root := benchRoot(b)
+	b.Run("first", func(b *testing.B) {
+		for b.Loop() {
+			podLife(b, cfg, root)
+		}
+	})
+	const standing = 500
+	for range standing {
+		newSandboxB(b, cfg)
+	}
+	b.Run(strconv.Itoa(standing)+"th", func(b *testing.B) {
+		for b.Loop() {
+			podLife(b, cfg, root)
+		}
+	})
+}
+
+func podLife(b *testing.B, cfg sandbox.Config, root string) {
+	b.Helper()
+	ctx := context.Background()
+	sb, err := sandbox.New(ctx, cfg)
+	require.NoError(b, err)
+	cmd := sb.Command("/true")
+	cmd.Rootfs = sandbox.Dir{Path: root}
+	exit, err := cmd.Run(ctx)
+	require.NoError(b, err)
+	require.True(b, exit.Success())
+	require.NoError(b, sb.Remove(ctx))
+	require.NoError(b, sb.Close())
+}
+
+// BenchmarkHostHeap starts a container from a program with a small heap and
+// from one with 4 GiB of touched memory.
+func BenchmarkHostHeap(b *testing.B) {
+	cfg := benchConfig(b)
+	root := benchRoot(b)
+	sb := newSandboxB(b, cfg)
+	run := func(b *testing.B) {
+		b.Helper()
+		for b.Loop() {
+			cmd := sb.Command("/true")
+			cmd.Rootfs = sandbox.Dir{Path: root}
+			exit, err := cmd.Run(context.Background())
+			require.NoError(b, err)
+			require.True(b, exit.Success())
+		}
+	}
+	b.Run("empty", run)
+	const size = 4 << 30
+	if free := memAvailable(b); free < 2*size {
+		b.Skipf("needs %d bytes of free memory, has %d", 2*size, free)
+	}
+	heap := make([]byte, size)
+	for i := 0; i < len(heap); i += os.Getpagesize() {
+		heap[i] = 1
+	}
+	b.Run("4GiB", run)
+	runtime.KeepAlive(heap)
+}
+
+func memAvailable(b *testing.B) int {
+	b.Helper()
+	data, err := os.ReadFile("/proc/meminfo")
+	require.NoError(b, err)
+	for line := range strings.Lines(string(data)) {
+		var kib int
+		if _, err := fmt.Sscanf(line, "MemAvailable: %d kB", &kib); err == nil {
+			return kib << 10
+		}
+	}
+	return 0
+}
+
+// BenchmarkHelpers reports the memory, as PSS, of the keeper of one container
+// and of the PID 1 of a shared PID namespace.
+func BenchmarkHelpers(b *testing.B) {
+	cfg := benchConfig(b)
+	cfg.ShareProcessNamespace = true
+	ctx := context.Background()
+	for b.Loop() {
+		sb, err := sandbox.New(ctx, cfg)
+		require.NoError(b, err)
+		cmd := sb.Command("/bin/sleep", "1000")
+		cmd.Rootfs = sandbox.HostRoot{}
+		p, err := cmd.Start(ctx)
+		require.NoError(b, err)
+		status, err := sb.Status(ctx)
+		require.NoError(b, err)
+		init := pss(b, status.InitPID)
+		keeper := pss(b, parentOf(b, p.PID()))
+		b.ReportMetric(float64(init), "init-PSS-KiB")
+		b.ReportMetric(float64(keeper), "keeper-PSS-KiB")
+		require.NoError(b, p.Close())
+		require.NoError(b, sb.Remove(ctx))
+		require.NoError(b, sb.Close())
+	}
+}
+
+// pss returns a process's proportional set size in KiB.
+func pss(b *testing.B, pid int) int {
+	b.Helper()
+	return procField(b, fmt.Sprintf("/proc/%d/smaps_rollup", pid), "Pss:")
+}
+
+func parentOf(b *testing.B, pid int) int {
+	b.Helper()
+	return procField(b, fmt.Sprintf("/proc/%d/status", pid), "PPid:")
+}
+
+func procField(b *testing.B, path, key string) int {
+	b.Helper()
+	f, err := os.Open(path)
+	require.NoError(b, err)
+	defer f.Close()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		if rest, ok := strings.CutPrefix(s.Text(), key); ok {
+			n, err := strconv.Atoi(strings.Fields(rest)[0])
+			require.NoError(b, err)
+			return n
+		}
+	}
+	b.Fatalf("no %s in %s", key, path)
+	return 0
+}
