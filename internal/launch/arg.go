@@ -42,7 +42,7 @@ type Arg struct {
 	plus  int32 // how far the value is from what the name says
 	value uint64
 	name  string
-	table []flag
+	table *flagTable
 	text  func() string
 }
 

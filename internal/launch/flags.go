@@ -16,14 +16,17 @@ type flag struct {
 	name string
 }
 
-func flags(v uint64, table []flag) Arg { return Arg{value: v, form: bits, table: table} }
+// flagTable are the flags of one call.
+type flagTable []flag
 
-func flagNames(v uint64, table []flag) string {
+func flags(v uint64, table *flagTable) Arg { return Arg{value: v, form: bits, table: table} }
+
+func flagNames(v uint64, table *flagTable) string {
 	if v == 0 {
 		return "0"
 	}
 	var names []string
-	for _, f := range table {
+	for _, f := range *table {
 		if v&f.bit == f.bit && f.bit != 0 {
 			names = append(names, f.name)
 			v &^= f.bit
@@ -38,7 +41,7 @@ func flagNames(v uint64, table []flag) string {
 // CloneFlags are the flags of clone, unshare and setns.
 func CloneFlags(v int) Arg { return flags(uint64(v), cloneFlags) }
 
-var cloneFlags = []flag{
+var cloneFlags = &flagTable{
 	{unix.CLONE_NEWNS, "CLONE_NEWNS"},
 	{unix.CLONE_NEWCGROUP, "CLONE_NEWCGROUP"},
 	{unix.CLONE_NEWUTS, "CLONE_NEWUTS"},
@@ -62,7 +65,7 @@ func OpenFlags(v int) Arg {
 	return flags(uint64(v), openFlags)
 }
 
-var openFlags = []flag{
+var openFlags = &flagTable{
 	{unix.O_PATH, "O_PATH"},
 	{unix.O_WRONLY, "O_WRONLY"},
 	{unix.O_RDWR, "O_RDWR"},
@@ -77,7 +80,7 @@ var openFlags = []flag{
 	{unix.O_CLOEXEC, "O_CLOEXEC"},
 }
 
-var resolveFlags = []flag{
+var resolveFlags = &flagTable{
 	{unix.RESOLVE_IN_ROOT, "RESOLVE_IN_ROOT"},
 	{unix.RESOLVE_BENEATH, "RESOLVE_BENEATH"},
 	{unix.RESOLVE_NO_MAGICLINKS, "RESOLVE_NO_MAGICLINKS"},
@@ -88,7 +91,7 @@ var resolveFlags = []flag{
 // TreeFlags are the flags of open_tree and mount_setattr.
 func TreeFlags(v int) Arg { return flags(uint64(v), treeFlags) }
 
-var treeFlags = []flag{
+var treeFlags = &flagTable{
 	{unix.OPEN_TREE_CLONE, "OPEN_TREE_CLONE"},
 	{unix.OPEN_TREE_CLOEXEC, "OPEN_TREE_CLOEXEC"},
 	{unix.AT_EMPTY_PATH, "AT_EMPTY_PATH"},
@@ -99,7 +102,7 @@ var treeFlags = []flag{
 // MoveFlags are the flags of move_mount.
 func MoveFlags(v int) Arg { return flags(uint64(v), moveFlags) }
 
-var moveFlags = []flag{
+var moveFlags = &flagTable{
 	{unix.MOVE_MOUNT_F_EMPTY_PATH, "MOVE_MOUNT_F_EMPTY_PATH"},
 	{unix.MOVE_MOUNT_T_EMPTY_PATH, "MOVE_MOUNT_T_EMPTY_PATH"},
 }
@@ -107,7 +110,7 @@ var moveFlags = []flag{
 // MountFlags are the flags of mount.
 func MountFlags(v int) Arg { return flags(uint64(v), mountFlags) }
 
-var mountFlags = []flag{
+var mountFlags = &flagTable{
 	{unix.MS_RDONLY, "MS_RDONLY"},
 	{unix.MS_NOSUID, "MS_NOSUID"},
 	{unix.MS_NODEV, "MS_NODEV"},
@@ -123,7 +126,7 @@ var mountFlags = []flag{
 // AttrFlags are the attributes of fsmount and mount_setattr.
 func AttrFlags(v int) Arg { return flags(uint64(v), attrFlags) }
 
-var attrFlags = []flag{
+var attrFlags = &flagTable{
 	{unix.MOUNT_ATTR_RDONLY, "MOUNT_ATTR_RDONLY"},
 	{unix.MOUNT_ATTR_NOSUID, "MOUNT_ATTR_NOSUID"},
 	{unix.MOUNT_ATTR_NODEV, "MOUNT_ATTR_NODEV"},

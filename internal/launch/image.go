@@ -110,7 +110,7 @@ func (p *Program) record(i int, a arch, l layout) (record, error) {
 	s := &p.steps[i]
 	r := record{kind: s.kind, index: uint16(i), out: l.discard}
 	if s.kind == kindCall {
-		r.nr = uint32(numbers[s.call][a.number])
+		r.nr = uint32(s.nr[a.number])
 	}
 	for n, arg := range s.args {
 		r.args[n] = l.address(arg)

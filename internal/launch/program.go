@@ -23,6 +23,7 @@ type Program struct {
 	data     []byte
 	strings  map[string]Arg
 	structs  map[string]Arg
+	args     []Arg // of all steps
 	pointers []pointer
 	slots    int
 	bss      int
@@ -41,6 +42,7 @@ type pointer struct {
 type step struct {
 	kind   kind
 	call   string
+	nr     [2]int
 	args   []Arg
 	out    Arg // constant place: no result wanted
 	errs   []onErr
@@ -84,7 +86,11 @@ func (l *Label) String() string {
 
 // New returns an empty program.
 func New(name string) *Program {
-	return &Program{Name: name, strings: map[string]Arg{}, structs: map[string]Arg{}, steps: make([]step, 0, 384)}
+	// Room for what a container takes.
+	return &Program{
+		Name: name, strings: make(map[string]Arg, 128), structs: make(map[string]Arg, 32),
+		steps: make([]step, 0, 384), args: make([]Arg, 0, 1280), data: make([]byte, 0, 8<<10),
+	}
 }
 
 func (p *Program) fail(err error) {
@@ -116,15 +122,24 @@ func (p *Program) Note(format string, args ...any) { p.note = &note{format, args
 
 // Call appends a system call and returns its result as an argument for later
 // calls. An error that no [Call.On] expects ends the process with a report.
-func (p *Program) Call(name string, args ...Arg) *Call {
-	if _, ok := numbers[name]; !ok {
+func (p *Program) Call(name string, args ...Arg) Call {
+	nr, ok := numbers[name]
+	if !ok {
 		p.fail(fmt.Errorf("BUG: unknown system call %q", name))
 	}
 	if len(args) > 6 {
 		p.fail(fmt.Errorf("BUG: %s with %d arguments", name, len(args)))
 	}
-	p.steps = append(p.steps, step{kind: kindCall, call: name, args: args, note: p.note})
-	return &Call{p: p, step: len(p.steps) - 1}
+	p.steps = append(p.steps, step{kind: kindCall, call: name, nr: nr, args: p.keep(args...), note: p.note})
+	return Call{p: p, step: len(p.steps) - 1}
+}
+
+// keep copies arguments to where those of all steps are: one allocation for
+// many.
+func (p *Program) keep(args ...Arg) []Arg {
+	first := len(p.args)
+	p.args = append(p.args, args...)
+	return p.args[first:len(p.args):len(p.args)]
 }
 
 // Call is a call just appended.
@@ -134,7 +149,7 @@ type Call struct {
 }
 
 // Result is the call's result: a slot that holds 0 before the call was made.
-func (c *Call) Result() Arg {
+func (c Call) Result() Arg {
 	s := &c.p.steps[c.step]
 	if s.out.place == constant {
 		s.out = c.p.slot()
@@ -143,7 +158,7 @@ func (c *Call) Result() Arg {
 }
 
 // To has the 64 bits of the result stored at the address a.
-func (c *Call) To(a Arg) *Call {
+func (c Call) To(a Arg) Call {
 	s := &c.p.steps[c.step]
 	if s.out.place != constant {
 		c.p.fail(fmt.Errorf("BUG: two places for the result of %s", s.call))
@@ -153,7 +168,7 @@ func (c *Call) To(a Arg) *Call {
 }
 
 // Into has the result stored in a slot of [Program.Var].
-func (c *Call) Into(v Arg) {
+func (c Call) Into(v Arg) {
 	v.load = false
 	c.To(v)
 }
@@ -173,7 +188,7 @@ func (a Arg) loaded() Arg {
 }
 
 // On has the program go to label to when the call fails with errno.
-func (c *Call) On(errno syscall.Errno, to *Label) *Call {
+func (c Call) On(errno syscall.Errno, to *Label) Call {
 	s := &c.p.steps[c.step]
 	s.errs = append(s.errs, onErr{errno, to})
 	if len(s.errs) > maxErrs {
@@ -183,7 +198,7 @@ func (c *Call) On(errno syscall.Errno, to *Label) *Call {
 }
 
 // Ignore has the program go on when the call fails with one of errnos.
-func (c *Call) Ignore(errnos ...syscall.Errno) *Call {
+func (c Call) Ignore(errnos ...syscall.Errno) Call {
 	for _, e := range errnos {
 		c.On(e, nil)
 	}
@@ -191,7 +206,7 @@ func (c *Call) Ignore(errnos ...syscall.Errno) *Call {
 }
 
 // Retry has the program make the call again when it fails with one of errnos.
-func (c *Call) Retry(errnos ...syscall.Errno) *Call {
+func (c Call) Retry(errnos ...syscall.Errno) Call {
 	again := &Label{name: "retry", step: c.step}
 	for _, e := range errnos {
 		c.On(e, again)
@@ -223,12 +238,12 @@ func (p *Program) IfZero(a Arg, to *Label) { p.IfEqual(a, ^uint64(0), 0, to) }
 
 // IfEqual jumps if the bits mask of a are want.
 func (p *Program) IfEqual(a Arg, mask, want uint64, to *Label) {
-	p.steps = append(p.steps, step{kind: kindIfEq, args: []Arg{a, Hex(mask), Hex(want)}, target: to})
+	p.steps = append(p.steps, step{kind: kindIfEq, args: p.keep(a, Hex(mask), Hex(want)), target: to})
 }
 
 // IfNot jumps if the bits mask of a are not want.
 func (p *Program) IfNot(a Arg, mask, want uint64, to *Label) {
-	p.steps = append(p.steps, step{kind: kindIfNe, args: []Arg{a, Hex(mask), Hex(want)}, target: to})
+	p.steps = append(p.steps, step{kind: kindIfNe, args: p.keep(a, Hex(mask), Hex(want)), target: to})
 }
 
 // Goto jumps.
@@ -238,7 +253,7 @@ func (p *Program) Goto(to *Label) { p.IfEqual(Int(0), 0, 0, to) }
 // [Program.Var]).
 func (p *Program) Sum(into, a, b Arg) {
 	into.load = false
-	p.steps = append(p.steps, step{kind: kindSum, args: []Arg{a, b}, out: p.writable(into)})
+	p.steps = append(p.steps, step{kind: kindSum, args: p.keep(a, b), out: p.writable(into)})
 }
 
 // Var is a slot that holds 0 at first: a counter.
@@ -246,7 +261,7 @@ func (p *Program) Var() Arg { return p.slot().loaded() }
 
 // Store32 writes the low 32 bits of a to the address to.
 func (p *Program) Store32(to, a Arg) {
-	p.steps = append(p.steps, step{kind: kindStore, args: []Arg{a}, out: p.writable(to)})
+	p.steps = append(p.steps, step{kind: kindStore, args: p.keep(a), out: p.writable(to)})
 }
 
 // Len is the number of steps.

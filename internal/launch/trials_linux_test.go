@@ -25,7 +25,7 @@ var none = launch.Named(-4096, "nowhere")
 
 func exit(p *launch.Program, code launch.Arg) { p.Call("exit_group", code) }
 
-func print(p *launch.Program, s string) *launch.Call {
+func print(p *launch.Program, s string) launch.Call {
 	return p.Call("write", launch.Int(1), p.Str(s), launch.Int(len(s)))
 }
 

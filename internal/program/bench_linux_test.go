@@ -21,7 +21,7 @@ func BenchmarkCompile(b *testing.B) {
 			Birth: program.Birth{
 				Record: f, Cgroup: f, KeeperCgroup: f, OOM: "/sys/fs/cgroup/x/memory.events", KillRest: "/sys/fs/cgroup/x/cgroup.kill",
 				Tasks: []string{"/sys/fs/cgroup/memory/x/tasks", "/sys/fs/cgroup/pids/x/tasks", "/sys/fs/cgroup/cpu/x/tasks", "/sys/fs/cgroup/cpuacct/x/tasks"},
-				Argv:  []string{"/true"}, Env: []string{"PATH=/bin", "HOME=/"}, Dir: "/", Search: []string{"/true"}, LastCap: 40, Caps: 0xa80425fb, NewSession: true,
+				Argv:  []string{"/true"}, Env: []string{"PATH=/bin", "HOME=/"}, Dir: "/", Search: []string{"/true"}, LastCap: 40, Caps: 0xa80425fb,
 			},
 			Name: "barepod: x/y", Anchor: f, Net: f, IPC: f, UTS: f, NewPID: true,
 			Root:        program.Root{Dir: f},

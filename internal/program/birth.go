@@ -38,13 +38,12 @@ type Birth struct {
 	Env    []string
 	Dir    string
 
-	UID, GID   uint32
-	Groups     []uint32
-	Caps       uint64 // effective and permitted if UID is 0, and bounding
-	LastCap    int    // the highest capability of the kernel
-	NewPrivs   bool   // leave no_new_privs unset
-	Rlimits    []Rlimit
-	NewSession bool // a session keyring of its own
+	UID, GID uint32
+	Groups   []uint32
+	Caps     uint64 // effective and permitted if UID is 0, and bounding
+	LastCap  int    // the highest capability of the kernel
+	NewPrivs bool   // leave no_new_privs unset
+	Rlimits  []Rlimit
 }
 
 // Rlimit is one resource limit.

@@ -25,7 +25,7 @@ func (f files) open() *os.File {
 func (f files) birth() program.Birth {
 	return program.Birth{
 		Record: f.open(), Argv: []string{"/bin/app", "-v"}, Env: []string{"PATH=/bin", "HOME=/"}, Dir: "/",
-		Caps: 1<<unix.CAP_CHOWN | 1<<unix.CAP_KILL | 1<<unix.CAP_SETUID, LastCap: 8, NewSession: true,
+		Caps: 1<<unix.CAP_CHOWN | 1<<unix.CAP_KILL | 1<<unix.CAP_SETUID, LastCap: 8,
 	}
 }
 
@@ -134,7 +134,7 @@ func compile(t testing.TB) []compiled {
 		change(e)
 		list = append(list, compiled{name, &e.Birth, e.Program()})
 	}
-	further("exec", func(e *program.Exec) { e.NewSession = false })
+	further("exec", func(*program.Exec) {})
 	further("exec_user", func(e *program.Exec) {
 		app(f, &e.Birth)
 		e.NewPrivs = true

@@ -19,10 +19,8 @@ func (b *Birth) finish(p *launch.Program) {
 	p.Call("rt_sigaction", sig, p.Sigaction(0), launch.Null, launch.Int(8)).Ignore(unix.EINVAL)
 	p.IfNot(sig, ^uint64(0), 64, next)
 	p.Call("rt_sigprocmask", launch.Named(unix.SIG_SETMASK, "SIG_SETMASK"), p.Sigset(0), launch.Null, launch.Int(8))
-	if b.NewSession {
-		// Not the host's session keyring. ENOSYS: a kernel without keys.
-		p.Call("keyctl", launch.Named(unix.KEYCTL_JOIN_SESSION_KEYRING, "KEYCTL_JOIN_SESSION_KEYRING"), launch.Null).Ignore(unix.ENOSYS)
-	}
+	// Not the host's session keyring. ENOSYS: a kernel without keys.
+	p.Call("keyctl", launch.Named(unix.KEYCTL_JOIN_SESSION_KEYRING, "KEYCTL_JOIN_SESSION_KEYRING"), launch.Null).Ignore(unix.ENOSYS)
 	for _, r := range b.Rlimits {
 		p.Note("set %s", r.Name)
 		p.Call("prlimit64", launch.Int(0), launch.Named(int64(r.Resource), r.Name), p.Rlimit(r.Soft, r.Hard), launch.Null)

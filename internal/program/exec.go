@@ -28,8 +28,6 @@ func (e *Exec) Program() *launch.Program {
 	})
 	p.Note("enter the container")
 	p.Call("setns", target(e.Target, "container"), launch.CloneFlags(unix.CLONE_NEWNS|unix.CLONE_NEWUTS|unix.CLONE_NEWIPC|unix.CLONE_NEWNET|unix.CLONE_NEWCGROUP))
-	b := e.Birth
-	b.NewSession = true // else the starter's keys are the command's
-	b.finish(p)
+	e.finish(p)
 	return p
 }

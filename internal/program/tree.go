@@ -72,7 +72,7 @@ func (t tree) open(name string, k kind, anyKind bool) launch.Arg {
 // openat2 opens an existing name. EAGAIN is what a ".." in a symbolic link gets
 // when anybody on the machine mounts or renames something meanwhile
 // (openat2(2)): no state of ours, so the call is made again.
-func (t tree) openat2(name string, how launch.Arg) *launch.Call {
+func (t tree) openat2(name string, how launch.Arg) launch.Call {
 	return t.p.Call("openat2", t.root, t.p.Str(name), how, launch.OpenHowSize).Retry(unix.EAGAIN)
 }
 
