@@ -220,10 +220,7 @@ func (a *anchor) podFS(files *fileSet) (*os.File, error) {
 // the pod's shared memory and queues (IPC) and its view of devices (net).
 func (a *anchor) contextFS(files *fileSet) (map[string]*os.File, error) {
 	const attrs = sys.AttrNosuid | sys.AttrNodev | sys.AttrNoexec
-	shm, err := sys.NewFS("tmpfs", attrs, sys.Option{Key: "size", Value: strconv.FormatInt(a.cfg.ShmSize, 10)},
-		// One inode for each page, as tmpfs itself counts by default.
-		sys.Option{Key: "nr_inodes", Value: strconv.FormatInt(a.cfg.ShmSize/int64(os.Getpagesize())+16, 10)},
-		sys.Option{Key: "mode", Value: "1777"})
+	shm, err := a.shm(attrs)
 	if err != nil {
 		return nil, err
 	}
@@ -239,6 +236,18 @@ func (a *anchor) contextFS(files *fileSet) (map[string]*os.File, error) {
 	}
 	files.add(sysfs)
 	return map[string]*os.File{program.AnchorShm: shm, program.AnchorMqueue: mqueue, program.AnchorSys: sysfs}, nil
+}
+
+// shm makes the pod's shared memory, or takes the host's along with its IPC
+// namespace.
+func (a *anchor) shm(attrs int) (*os.File, error) {
+	if a.cfg.HostNamespaces.Has(namespace.IPC) {
+		return sys.OpenTree(nil, "/dev/shm", sys.TreeClone)
+	}
+	return sys.NewFS("tmpfs", attrs, sys.Option{Key: "size", Value: strconv.FormatInt(a.cfg.ShmSize, 10)},
+		// One inode for each page, as tmpfs itself counts by default.
+		sys.Option{Key: "nr_inodes", Value: strconv.FormatInt(a.cfg.ShmSize/int64(os.Getpagesize())+16, 10)},
+		sys.Option{Key: "mode", Value: "1777"})
 }
 
 // maskedSys are directories of sysfs that no container sees.

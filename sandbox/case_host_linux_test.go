@@ -37,6 +37,7 @@ func runPlan(t testing.TB, child string, p plan) *testutil.ChildProcess {
 	t.Helper()
 	arg, err := json.Marshal(p)
 	require.NoError(t, err)
+	t.Setenv("GORACE", noRaceSleep)
 	return testutil.StartChild(t, child, string(arg))
 }
 

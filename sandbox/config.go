@@ -47,7 +47,8 @@ type Config struct {
 	// PID 1 of a few KiB that reaps. Otherwise each container has its own.
 	ShareProcessNamespace bool `json:"shareProcessNamespace,omitempty"`
 	// ShmSize is the size of the pod's /dev/shm in bytes; 0 means
-	// DefaultShmSize.
+	// DefaultShmSize. With the host's IPC namespace the host's /dev/shm is
+	// used, and this must be 0.
 	ShmSize int64 `json:"shmSize,omitempty"`
 	// Sysctls are kernel parameters of the pod's own net, IPC and UTS
 	// namespaces, such as "net.ipv4.ip_forward". Others are refused.

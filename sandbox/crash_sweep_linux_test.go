@@ -76,7 +76,8 @@ var _ = testutil.Child("worker", func(args []string) {
 // Several processes at work in one state directory, all sweeping all the time:
 // no live sandbox is taken for a dead one, and none misses what was shared.
 func TestCase_R20_SeveralProcesses(t *testing.T) {
-	root := trueRoot(t).(sandbox.Dir)
+	root, ok := trueRoot(t).(sandbox.Dir)
+	require.True(t, ok)
 	cfg := testConfig(t)
 	cfg.ID = "worker"
 	before := testutil.Snapshot()

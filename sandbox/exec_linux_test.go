@@ -1,7 +1,6 @@
 package sandbox_test
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -160,6 +159,6 @@ func TestExecOfExec(t *testing.T) {
 	require.NoError(t, main.Kill(t.Context()))
 	for _, p := range []*sandbox.Process{main, second, third, fourth} {
 		require.Equal(t, syscall.SIGKILL, wait(t, p).Signal)
-		require.True(t, errors.Is(p.Signal(0), os.ErrProcessDone))
+		require.ErrorIs(t, p.Signal(0), os.ErrProcessDone)
 	}
 }

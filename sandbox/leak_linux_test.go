@@ -21,6 +21,7 @@ import (
 
 	"github.com/barepod/barepod/internal/testutil"
 	"github.com/barepod/barepod/sandbox"
+	"github.com/barepod/barepod/volume"
 )
 
 // cycles is how often what must not grow is done.
@@ -234,7 +235,8 @@ func TestNoDescriptorForOthers(t *testing.T) {
 	root := trueRoot(t)
 	busybox := testutil.Busybox(t)
 	cfg := testConfig(t)
-	cfg.ShareProcessNamespace, cfg.DieWithCreator, cfg.Volumes = true, true, everyVolume(t)
+	cfg.ShareProcessNamespace, cfg.DieWithCreator = true, true
+	cfg.Volumes = []volume.Volume{{Name: "disk", Source: volume.EmptyDir{}}, {Name: "memory", Source: volume.EmptyDir{Medium: volume.MediumMemory}}}
 	list := func() string {
 		out, err := exec.Command(busybox, "ls", "/proc/self/fd").Output()
 		require.NoError(t, err)

@@ -41,7 +41,7 @@ func TestExitSignals(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGKILL, syscall.SIGTERM, syscall.SIGSEGV, syscall.SIGABRT, syscall.Signal(34), syscall.Signal(64)} {
 		t.Run(sig.String(), func(t *testing.T) {
 			cmd := shell(sb, sandbox.Dir{Path: root}, fmt.Sprintf("kill -%d $$", sig))
-			cmd.Dir = "/tmp"
+			cmd.Dir, cmd.Rlimits = "/tmp", []sandbox.Rlimit{maxCore(t)}
 			_, exit := run(t, cmd)
 			require.Equal(t, sig, exit.Signal)
 			require.Equal(t, 128+int(sig), exit.Code)
@@ -52,6 +52,14 @@ func TestExitSignals(t *testing.T) {
 			require.Equal(t, sig, wait(t, p).Signal)
 		})
 	}
+}
+
+// maxCore lets a process dump its core as far as this one may.
+func maxCore(t testing.TB) sandbox.Rlimit {
+	t.Helper()
+	var limit syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_CORE, &limit))
+	return sandbox.Rlimit{Type: "RLIMIT_CORE", Soft: limit.Max, Hard: limit.Max}
 }
 
 func TestSignal(t *testing.T) {

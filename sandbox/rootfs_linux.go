@@ -44,6 +44,9 @@ func (s *start) openDir(r Dir) (*openedRoot, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := requireNotHost(f, r.Path); err != nil {
+		return nil, err
+	}
 	if err := sys.SetMountAttr(f, sys.AttrNodev, 0, syscall.MS_PRIVATE, true); err != nil {
 		return nil, err
 	}
@@ -53,6 +56,22 @@ func (s *start) openDir(r Dir) (*openedRoot, error) {
 		}
 	}
 	return &openedRoot{root: program.Root{Dir: f}, readOnly: r.ReadOnly}, s.look(f)
+}
+
+// requireNotHost refuses the host's root behind a link.
+func requireNotHost(f *os.File, path string) error {
+	dir, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	host, err := os.Stat("/")
+	if err != nil {
+		return err
+	}
+	if os.SameFile(dir, host) {
+		return &invalid.Error{Field: "Rootfs.Path", Value: path, Reason: "must not be the host's root: that is HostRoot"}
+	}
+	return nil
 }
 
 // protectBelow makes read-only what is mounted below the root. The root itself

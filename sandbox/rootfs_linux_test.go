@@ -54,6 +54,7 @@ func TestRootfsMissing(t *testing.T) {
 	sb := newSandbox(t, sandbox.Config{Volumes: []volume.Volume{emptyDir("data")}})
 	require.NoError(t, os.WriteFile(filepath.Join(root, "file"), nil, 0o600))
 	other := t.TempDir()
+	require.NoError(t, os.Symlink("/", filepath.Join(other, "host")))
 	tests := []struct {
 		name  string
 		root  sandbox.Rootfs
@@ -63,6 +64,7 @@ func TestRootfsMissing(t *testing.T) {
 	}{
 		{"no such directory", sandbox.Dir{Path: root + "/none"}, "/bin/sh", "Rootfs.Path", fs.ErrNotExist},
 		{"a file", sandbox.Dir{Path: root + "/file"}, "/bin/sh", "Rootfs.Path", unix.ENOTDIR},
+		{"the host's root behind a link", sandbox.Dir{Path: other + "/host"}, "/bin/sh", "Rootfs.Path", fs.ErrInvalid},
 		{"no such layer", sandbox.Overlay{Lower: []string{root, root + "/none"}}, "/bin/sh", "Rootfs.Lower[1]", fs.ErrNotExist},
 		{"a file as layer", sandbox.Overlay{Lower: []string{root + "/file"}}, "/bin/sh", "Rootfs.Lower[0]", unix.ENOTDIR},
 		{"no such program", sandbox.Dir{Path: root}, "/bin/none", "Path", fs.ErrNotExist},

@@ -267,7 +267,6 @@ func (s *start) launch(ctx context.Context, root *openedRoot) (*launch.Run, erro
 	if t := s.cmd.target; t != nil {
 		prog = (&program.Exec{Birth: *b, Name: name, Target: t.main}).Program()
 	} else {
-		b.NewSession = true
 		prog = s.container(name, root).Program()
 	}
 	// The lock goes along, and with it the wait of a Remove that finds the

@@ -34,7 +34,7 @@ func (c Config) complete() Config {
 	if c.DataDir == "" {
 		c.DataDir = DefaultDataDir
 	}
-	if c.ShmSize == 0 {
+	if c.ShmSize == 0 && !c.HostNamespaces.Has(namespace.IPC) {
 		c.ShmSize = DefaultShmSize
 	}
 	return c.clone()
@@ -84,8 +84,11 @@ func (c *Config) validate() error {
 	if c.HostNamespaces.Has(namespace.UTS) && c.Hostname != c.Name {
 		checks = append(checks, bad("Hostname", c.Hostname, "must be empty with the host's UTS namespace"))
 	}
-	if c.ShmSize < 0 {
+	switch {
+	case c.ShmSize < 0:
 		checks = append(checks, bad("ShmSize", c.ShmSize, "must not be negative"))
+	case c.ShmSize > 0 && c.HostNamespaces.Has(namespace.IPC):
+		checks = append(checks, bad("ShmSize", c.ShmSize, "must be 0 with the host's IPC namespace"))
 	}
 	for name, value := range c.Sysctls {
 		checks = append(checks, checkSysctl("Sysctls", name, value, c.HostNamespaces^hostKinds))
@@ -103,7 +106,7 @@ func (c *Config) validate() error {
 	return nil
 }
 
-// ownDir checks the path of a directory that is to be ours alone.
+// ownDir checks the path of a directory that cannot be the host's root.
 func ownDir(field, path string) error {
 	if path == "/" {
 		return &invalid.Error{Field: field, Value: path, Reason: "must not be the root directory"}
@@ -249,7 +252,7 @@ func (c *Cmd) validateRootfs() error {
 			return at(&invalid.Error{Field: "Lower", Value: len(r.Lower), Reason: fmt.Sprintf("must be 1 to %d directories", maxLower)})
 		}
 		for i, l := range r.Lower {
-			if err := invalid.AbsPath(fmt.Sprintf("Lower[%d]", i), l); err != nil {
+			if err := ownDir(fmt.Sprintf("Lower[%d]", i), l); err != nil {
 				return at(err)
 			}
 		}

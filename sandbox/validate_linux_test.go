@@ -2,7 +2,6 @@ package sandbox_test
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -73,6 +72,7 @@ func TestStartRefuses(t *testing.T) {
 		{"root by pointer", root(&sandbox.Dir{Path: "/x"}), "Rootfs"},
 		{"Scratch by pointer", root(&sandbox.Scratch{}), "Rootfs"},
 		{"the host's root as a Dir", root(sandbox.Dir{Path: "/"}), "Rootfs.Path"},
+		{"the host's root as a layer", root(sandbox.Overlay{Lower: []string{"/"}}), "Rootfs.Lower[0]"},
 		{"the host's root, hidden", root(sandbox.Dir{Path: "/usr/.."}), "Rootfs.Path"},
 		{"Dir without path", root(sandbox.Dir{}), "Rootfs.Path"},
 		{"relative Dir", root(sandbox.Dir{Path: "x"}), "Rootfs.Path"},
@@ -126,5 +126,5 @@ func TestStartForeignCmd(t *testing.T) {
 	var e *sandbox.Error
 	require.ErrorAs(t, err, &e)
 	_, err = (&sandbox.Cmd{Path: "/bin/sh", Rootfs: sandbox.Scratch{}}).Run(t.Context())
-	require.True(t, errors.As(err, &e))
+	require.ErrorAs(t, err, &e)
 }

@@ -64,6 +64,7 @@ func badConfigs() []badConfig {
 		{"negative PIDs", func(c *sandbox.Config) { c.Resources.PIDs = -1 }, "Resources.PIDs"},
 		{"cgroup driver", func(c *sandbox.Config) { c.Cgroup.Driver = "docker" }, "Cgroup.Driver"},
 		{"cgroup root", func(c *sandbox.Config) { c.Cgroup.Parent = "/" }, "Cgroup.Parent"},
+		{"shm with the host's IPC", func(c *sandbox.Config) { c.HostNamespaces, c.ShmSize = namespace.IPC, 1 }, "ShmSize"},
 		{"cgroup that climbs", func(c *sandbox.Config) { c.Cgroup.Parent = "/a/../b" }, "Cgroup.Parent"},
 	}
 	return append(append(list, badNames()...), badSysctls()...)
