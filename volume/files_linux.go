@@ -8,6 +8,8 @@ import (
 	"os"
 	"path"
 	"slices"
+	"syscall"
+	"time"
 
 	"github.com/barepod/barepod/internal/sys"
 )
@@ -25,9 +27,22 @@ func makeFiles(ctx context.Context, s Files) (*Mounted, error) {
 		err = s.write(ctx, f, dirs)
 	}
 	if err == nil {
-		err = sys.SetMountAttr(f, sys.AttrReadOnly, 0, 0, false)
+		err = makeReadOnly(ctx, f)
 	}
 	return mounted(f, true, err)
+}
+
+// makeReadOnly makes the mount read-only. A program that this one forked
+// meanwhile has a copy of a file that is open for writing until it executes, and
+// so long the kernel calls the mount busy.
+func makeReadOnly(ctx context.Context, f *os.File) error {
+	for pause := 50 * time.Microsecond; ; pause = min(2*pause, 10*time.Millisecond) {
+		err := sys.SetMountAttr(f, sys.AttrReadOnly, 0, 0, false)
+		if !errors.Is(err, syscall.EBUSY) || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(pause)
+	}
 }
 
 // dirs returns the directories that the files are in, parents first.

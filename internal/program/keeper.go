@@ -25,6 +25,9 @@ func (b *Birth) begin(p *launch.Program, pidns func()) {
 	p.Note("prepare the keeper")
 	p.Call("setsid")
 	p.Call("rt_sigprocmask", launch.Named(unix.SIG_SETMASK, "SIG_SETMASK"), p.Sigset(^uint64(0)), launch.Null, launch.Int(8))
+	// A host program that ignores SIGCHLD hands that down, and the kernel would
+	// reap the child itself.
+	p.Call("rt_sigaction", launch.Named(int64(unix.SIGCHLD), "SIGCHLD"), p.Sigaction(0), launch.Null, launch.Int(8))
 	self := p.Call("getpid").Result()
 	if b.Lifeline != nil {
 		b.lifeline(p, self, line)
