@@ -70,7 +70,6 @@ func TestUnshareRefused(t *testing.T) {
 		want  string
 		is    error
 	}{
-		{"none", 0, "namespace: unshare: no kind given: invalid argument", fs.ErrInvalid},
 		{"unknown", namespace.Net | 0x200, "namespace: unshare: unknown kind 0x200: invalid argument", fs.ErrInvalid},
 		{"user", namespace.Net | namespace.User, "namespace: unshare user,net: making a user namespace: not supported, needs a process with a single thread, which no Go program is", errors.ErrUnsupported},
 		{"pid", namespace.PID, "namespace: unshare pid: making a PID namespace: not supported, needs a new process: the namespace begins with its PID 1 and ends with it", errors.ErrUnsupported},

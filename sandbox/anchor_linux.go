@@ -37,18 +37,15 @@ type anchor struct {
 // first has the pod's net, IPC and UTS, and then a mount namespace copied from
 // the nursery's, in which everything is attached.
 func (a *anchor) build() error {
-	kinds := a.cfg.ownKinds()
-	if kinds == 0 {
-		kinds = namespace.Mount // any will do: the thread only has to be ours
-	}
-	set, err := namespace.Unshare(kinds, func() error {
+	_, err := namespace.Unshare(0, func() error {
+		if err := sys.Unshare(int(a.cfg.ownKinds())); err != nil {
+			return err
+		}
 		if err := a.setUp(); err != nil {
 			return err
 		}
 		return a.assemble()
 	})
-	// The handles were opened in the thread, the host's among them.
-	err = errors.Join(err, set.Close())
 	if err != nil {
 		return errors.Join(err, a.close())
 	}
@@ -198,7 +195,7 @@ func (a *anchor) podFS(files *fileSet) (*os.File, error) {
 		}
 	}
 	for kind := range (contextKinds | namespace.PID).Kinds() {
-		if err := touch(program.AnchorNS+"/"+kind.String(), ""); err != nil {
+		if err := sys.MkfileAt(base, in(program.AnchorNS)+"/"+kind.String(), 0o644); err != nil {
 			return nil, err
 		}
 	}
@@ -207,7 +204,7 @@ func (a *anchor) podFS(files *fileSet) (*os.File, error) {
 		if v.Dir {
 			err = sys.MkdirAt(base, in(at), 0o755)
 		} else {
-			err = touch(at, "")
+			err = sys.MkfileAt(base, in(at), 0o644)
 		}
 		if err != nil {
 			return nil, err

@@ -30,4 +30,3 @@ var _ = testutil.Child("ignore", func(args []string) {
 	exit := must(shell(sb, sandbox.Dir{Path: p.Root}, "(exit 3); test $? = 3 && exit 7").Run(ctx))
 	fmt.Println(exit.Code)
 })
-

@@ -55,7 +55,7 @@ func (s *start) container(name string, root *openedRoot) *program.Container {
 		})
 	}
 	for _, m := range s.group.Mounts() {
-		c.CgroupMounts = append(c.CgroupMounts, program.CgroupMount{Dir: m.Dir, FSType: m.FSType, Options: m.Options})
+		c.CgroupMounts = append(c.CgroupMounts, program.CgroupMount{Dir: m.Dir, Source: m.Source})
 	}
 	return c
 }

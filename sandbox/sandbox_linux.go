@@ -128,7 +128,7 @@ func (s *Sandbox) make(ctx context.Context, nursery *namespace.Handle, lock *sta
 		do   func() error
 	}{
 		{"intent", func() error {
-			creator, err := state.Identify(os.Getpid())
+			creator, err := state.Self()
 			if err != nil {
 				return err
 			}

@@ -19,6 +19,7 @@ import (
 	"github.com/barepod/barepod/internal/program"
 	"github.com/barepod/barepod/internal/state"
 	"github.com/barepod/barepod/internal/undo"
+	"github.com/barepod/barepod/namespace"
 )
 
 // Start starts the command and returns when its program is executed. If it
@@ -214,7 +215,9 @@ func (s *start) join() (err error) {
 		s.oom, err = s.group.OOMKills()
 		return err
 	}
-	b.KillRest = s.group.KillFile()
+	if s.sb.cfg.ShareProcessNamespace || s.sb.cfg.HostNamespaces.Has(namespace.PID) {
+		b.KillRest = s.group.KillFile() // a PID namespace ends with its PID 1 anyway
+	}
 	return nil
 }
 

@@ -235,19 +235,19 @@ func TestMounts(t *testing.T) {
 		{Name: "other", Mountpoint: "/m/6"},
 	}
 	v2 := cgroup.Hierarchy{Unified: true, Controllers: []string{"hugetlb"}, Mountpoint: "/m/7"}
-	cpu := cgroup.Mount{Dir: "cpu,cpuacct", FSType: "cgroup", Options: "cpu,cpuacct"}
-	memory := cgroup.Mount{Dir: "memory", FSType: "cgroup", Options: "memory"}
+	cpu := cgroup.Mount{Dir: "cpu,cpuacct", Source: "/m/1/barepod/a/b"}
+	memory := cgroup.Mount{Dir: "memory", Source: "/m/3/barepod/a/b"}
 	tests := []struct {
 		name string
 		h    []cgroup.Hierarchy
 		want []cgroup.Mount
 	}{
-		{"v2", []cgroup.Hierarchy{v2}, []cgroup.Mount{{Dir: ".", FSType: "cgroup2"}}},
-		{"hybrid", append(list[:len(list):len(list)], v2), []cgroup.Mount{{Dir: "unified", FSType: "cgroup2"}, cpu, memory}},
+		{"v2", []cgroup.Hierarchy{v2}, []cgroup.Mount{{Dir: ".", Source: "/m/7/barepod/a/b"}}},
+		{"hybrid", append(list[:len(list):len(list)], v2), []cgroup.Mount{{Dir: "unified", Source: "/m/7/barepod/a/b"}, cpu, memory}},
 		{"v1", list, []cgroup.Mount{
 			cpu, memory,
-			{Dir: "freezer", FSType: "cgroup", Options: "freezer"},
-			{Dir: "systemd", FSType: "cgroup", Options: "name=systemd"},
+			{Dir: "freezer", Source: "/m/4/barepod/a/b"},
+			{Dir: "systemd", Source: "/m/5/barepod/a/b"},
 		}},
 	}
 	for _, tt := range tests {

@@ -78,30 +78,22 @@ func (g *Group) attach(pid int) error {
 	return nil
 }
 
-// Mount is a cgroup file system that a container should see, mounted read-only
-// in a cgroup namespace of its own, whose root is the container's group.
+// Mount is a group that a container should see, mounted read-only in a cgroup
+// namespace of its own, whose root it is.
 type Mount struct {
-	Dir     string // below /sys/fs/cgroup, "." for that itself
-	FSType  string // "cgroup" or "cgroup2"
-	Options string // of the file system, comma-separated
+	Dir    string // below /sys/fs/cgroup, "." for that itself
+	Source string // the group's directory on the host
 }
 
-// Mounts returns the file systems of the hierarchies that the group is in. All
+// Mounts returns the group's directories in all hierarchies that it is in. All
 // others would show the container a group that is not its own.
 func (g *Group) Mounts() []Mount {
 	if g.host.pure() {
-		return []Mount{{Dir: ".", FSType: "cgroup2"}}
+		return []Mount{{Dir: ".", Source: g.in(g.host.Hierarchies[0])}}
 	}
 	var list []Mount
 	for _, h := range g.host.used() {
-		m := Mount{Dir: h.dir(), FSType: "cgroup", Options: h.dir()}
-		switch {
-		case h.Unified:
-			m.FSType, m.Options = "cgroup2", ""
-		case h.Name != "":
-			m.Options = "name=" + h.Name
-		}
-		list = append(list, m)
+		list = append(list, Mount{Dir: h.dir(), Source: g.in(h)})
 	}
 	return list
 }

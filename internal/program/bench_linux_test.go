@@ -27,7 +27,7 @@ func BenchmarkCompile(b *testing.B) {
 			Root:        program.Root{Dir: f},
 			MaskedPaths: []string{"kcore", "keys", "latency_stats", "timer_list", "timer_stats", "sched_debug", "interrupts"},
 			MaskedDirs:  []string{"acpi", "asound", "scsi"}, ReadonlyPaths: []string{"bus", "fs", "irq", "sys", "sysrq-trigger"},
-			CgroupMounts: []program.CgroupMount{{Dir: "unified", FSType: "cgroup2"}, {Dir: "memory", FSType: "cgroup", Options: "memory"}},
+			CgroupMounts: []program.CgroupMount{{Dir: "unified", Source: "/sys/fs/cgroup/unified/x"}, {Dir: "memory", Source: "/sys/fs/cgroup/memory/x"}},
 		}
 		_, err := c.Program().Image(runtime.GOARCH)
 		require.NoError(b, err)

@@ -38,7 +38,7 @@ func (f files) container() *program.Container {
 		Root:         program.Root{Dir: f.open()},
 		MaskedPaths:  []string{"kcore"},
 		MaskedDirs:   []string{"scsi"},
-		CgroupMounts: []program.CgroupMount{{Dir: ".", FSType: "cgroup2"}},
+		CgroupMounts: []program.CgroupMount{{Dir: ".", Source: "/sys/fs/cgroup/barepod/pod/web"}},
 	}
 	c.ReadonlyPaths = []string{"sysrq-trigger"}
 	c.Cgroup, c.KeeperCgroup = f.open(), f.open()
@@ -51,9 +51,9 @@ func hybrid(c *program.Container) {
 	c.Tasks = []string{"/sys/fs/cgroup/memory/pod/app/tasks", "/sys/fs/cgroup/pids/pod/app/tasks"}
 	c.OOM = "/sys/fs/cgroup/memory/pod/app/memory.oom_control"
 	c.CgroupMounts = []program.CgroupMount{
-		{Dir: "unified", FSType: "cgroup2"},
-		{Dir: "memory", FSType: "cgroup", Options: "memory"},
-		{Dir: "pids", FSType: "cgroup", Options: "pids"},
+		{Dir: "unified", Source: "/sys/fs/cgroup/unified/barepod/pod/web"},
+		{Dir: "memory", Source: "/sys/fs/cgroup/memory/barepod/pod/web"},
+		{Dir: "pids", Source: "/sys/fs/cgroup/pids/barepod/pod/web"},
 	}
 }
 
@@ -63,8 +63,8 @@ func v1(c *program.Container) {
 	c.Tasks = []string{"/sys/fs/cgroup/cpu,cpuacct/pod/app/tasks", "/sys/fs/cgroup/systemd/pod/app/tasks"}
 	c.OOM = "/sys/fs/cgroup/memory/pod/app/memory.oom_control"
 	c.CgroupMounts = []program.CgroupMount{
-		{Dir: "cpu,cpuacct", FSType: "cgroup", Options: "cpu,cpuacct"},
-		{Dir: "systemd", FSType: "cgroup", Options: "name=systemd"},
+		{Dir: "cpu,cpuacct", Source: "/sys/fs/cgroup/cpu,cpuacct/barepod/pod/web"},
+		{Dir: "systemd", Source: "/sys/fs/cgroup/systemd/barepod/pod/web"},
 	}
 }
 

@@ -53,6 +53,8 @@ func (c *Container) Program() *launch.Program {
 
 	p.Note("enter the pod")
 	p.Call("unshare", launch.CloneFlags(unix.CLONE_NEWCGROUP))
+	cgroups := c.cgroups(p)
+	p.Note("enter the pod")
 	for _, ns := range []struct {
 		file *os.File
 		name string
@@ -87,7 +89,7 @@ func (c *Container) Program() *launch.Program {
 		t.mount(cloneOf(p, AnchorEmpty), name, dir)
 	}
 	c.proc(t)
-	c.sys(t)
+	c.sys(t, cgroups)
 	dev(t)
 	for _, name := range []string{"hosts", "hostname", "resolv.conf"} {
 		p.Note("mount /etc/%s", name)

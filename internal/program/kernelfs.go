@@ -3,27 +3,29 @@
 package program
 
 import (
-	"strings"
-
 	"golang.org/x/sys/unix"
 
 	"github.com/barepod/barepod/internal/launch"
 )
 
-// CgroupMount is a cgroup hierarchy below /sys/fs/cgroup.
-type CgroupMount struct{ Dir, FSType, Options string }
+// CgroupMount is a cgroup hierarchy below /sys/fs/cgroup, "." for that itself.
+type CgroupMount struct {
+	Dir    string
+	Source string // the container's own group on the host
+}
 
-// options are the keys and values of the options; controllers are keys alone.
-func (m *CgroupMount) options() []string {
-	if m.Options == "" {
-		return nil
+// cgroups returns detached copies of the container's groups, made while the
+// host's mounts are in sight. A new mount of each file system would show the
+// same, at three times the cost.
+func (c *Container) cgroups(p *launch.Program) []launch.Arg {
+	p.Note("open the cgroups")
+	attr := p.MountAttr(unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC, 0, unix.MS_PRIVATE)
+	copies := make([]launch.Arg, len(c.CgroupMounts))
+	for i, m := range c.CgroupMounts {
+		copies[i] = cloneOf(p, m.Source)
+		setattr(p, copies[i], attr)
 	}
-	var list []string
-	for o := range strings.SplitSeq(m.Options, ",") {
-		key, value, _ := strings.Cut(o, "=")
-		list = append(list, key, value)
-	}
-	return list
+	return copies
 }
 
 // proc mounts /proc of the container's PID namespace, with the usual paths
@@ -54,24 +56,23 @@ func (c *Container) proc(t tree) {
 }
 
 // sys mounts the pod's sysfs and the container's cgroups, all read-only.
-func (c *Container) sys(t tree) {
+func (c *Container) sys(t tree, cgroups []launch.Arg) {
 	p := t.p
 	p.Note("mount sysfs on /sys")
 	t.mount(p.Call("open_tree", launch.AtFDCWD, p.Str(AnchorSys), launch.TreeFlags(unix.OPEN_TREE_CLONE|unix.AT_RECURSIVE)).Result(), "sys", dir)
-	if len(c.CgroupMounts) == 0 {
+	if len(cgroups) == 0 {
 		return
 	}
 	p.Note("mount the cgroups on /sys/fs/cgroup")
-	const attrs = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
 	if c.CgroupMounts[0].Dir == "." {
-		t.mount(newFS(p, "cgroup2", attrs), "sys/fs/cgroup", dir)
+		t.mount(cgroups[0], "sys/fs/cgroup", dir)
 		return
 	}
-	base := newFS(p, "tmpfs", attrs&^unix.MOUNT_ATTR_RDONLY, "size", "4k", "nr_inodes", "32", "mode", "755")
+	base := newFS(p, "tmpfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC, "size", "4k", "nr_inodes", "32", "mode", "755")
 	t.mount(base, "sys/fs/cgroup", dir)
-	for _, m := range c.CgroupMounts {
+	for i, m := range c.CgroupMounts {
 		p.Call("mkdirat", base, p.Str(m.Dir), launch.Octal(0o755))
-		moveTo2(p, newFS(p, m.FSType, attrs, m.options()...), base, m.Dir)
+		moveTo2(p, cgroups[i], base, m.Dir)
 	}
 	setattr(p, base, p.MountAttr(unix.MOUNT_ATTR_RDONLY, 0, 0))
 }

@@ -33,6 +33,9 @@ type Proc struct {
 	BootID    string `json:"bootId"`
 }
 
+// Self is the identity of this process.
+var Self = sync.OnceValues(func() (Proc, error) { return Identify(os.Getpid()) })
+
 // Identify returns the identity of a process, which must not be reaped before.
 func Identify(pid int) (Proc, error) {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")

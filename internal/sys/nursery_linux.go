@@ -14,6 +14,11 @@ func MknodAt(dir *os.File, name string, mode uint32, major, minor uint32) error 
 	return err
 }
 
+// MkfileAt makes an empty file in dir without opening it.
+func MkfileAt(dir *os.File, name string, mode uint32) error {
+	return withFD(dir, "mknodat", func(fd int) error { return unix.Mknodat(fd, name, unix.S_IFREG|mode, 0) })
+}
+
 // Umask sets the file mode creation mask of the calling thread, which must have a
 // file system context of its own (UnshareFS).
 func Umask(mask int) { unix.Umask(mask) }
