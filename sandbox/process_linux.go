@@ -314,7 +314,7 @@ func (p *Process) clear(ctx context.Context) error {
 		if err == nil && populated {
 			err = g.Kill(ctx)
 		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err != nil {
 			return err
 		}
 		if err := g.Remove(ctx); err != nil {

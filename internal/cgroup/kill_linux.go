@@ -55,9 +55,12 @@ func (g *Group) kill(ctx context.Context) error {
 }
 
 // Populated reports whether there is a process in the group or in one below it.
-// A zombie does not count.
+// A zombie does not count, and a group that does not exist has none.
 func (g *Group) Populated() (bool, error) {
 	populated, err := g.populated()
+	if gone(err) {
+		return false, nil
+	}
 	return populated, g.fail("look into", err)
 }
 

@@ -40,6 +40,10 @@ func (b *Birth) finish(p *launch.Program) {
 	p.Note("wait for the starter")
 	orphan := p.NewLabel("orphan")
 	p.IfZero(readByte(p, orphan), orphan)
+	if b.Lifeline == nil {
+		// It is on record now, and outlives even the keeper.
+		parentDeath(p, launch.Int(0))
+	}
 	b.exec(p)
 	p.Place(orphan)
 	p.Call("exit_group", launch.Int(126))
@@ -73,10 +77,8 @@ func (b *Birth) credentials(p *launch.Program) {
 	}
 	header, data := p.Capabilities(caps)
 	p.Call("capset", header, data)
-	if b.Lifeline != nil {
-		// After setresuid, which clears it.
-		prctl(unix.PR_SET_PDEATHSIG, "PR_SET_PDEATHSIG", launch.Named(int64(unix.SIGKILL), "SIGKILL"))
-	}
+	// Again: setresuid clears it.
+	parentDeath(p, launch.Named(int64(unix.SIGKILL), "SIGKILL"))
 	if !b.NewPrivs {
 		p.Note("set no_new_privs")
 		prctl(unix.PR_SET_NO_NEW_PRIVS, "PR_SET_NO_NEW_PRIVS", launch.Int(1), launch.NoArg, launch.NoArg, launch.NoArg)

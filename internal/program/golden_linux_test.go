@@ -115,13 +115,15 @@ func checkChild(t *testing.T, c compiled) {
 	// Capabilities of the bounding set go while CAP_SETPCAP is there, groups
 	// before the user, all of it before the working directory is looked up.
 	order := []string{"PR_CAP_AMBIENT_CLEAR_ALL", "setgroups(", "setresgid(", "setresuid(", "capset("}
-	if b.Lifeline != nil {
-		order = append(order, "prctl(PR_SET_PDEATHSIG, SIGKILL)") // a change of credentials clears it
-	}
+	order = append(order, "prctl(PR_SET_PDEATHSIG, SIGKILL)") // a change of credentials clears it
 	if !b.NewPrivs {
 		order = append(order, "prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)")
 	}
-	order = append(order, `chdir("`+b.Dir+`")`, "read(3<status>", "goto orphan", `execve("`+append(b.Search, b.Argv[0])[0]+`"`)
+	order = append(order, `chdir("`+b.Dir+`")`, "read(3<status>", "goto orphan")
+	if b.Lifeline == nil {
+		order = append(order, "prctl(PR_SET_PDEATHSIG, 0)")
+	}
+	order = append(order, `execve("`+append(b.Search, b.Argv[0])[0]+`"`)
 	for i := range order[1:] {
 		require.Less(t, at(order[i]), at(order[i+1]), "%s before %s", order[i], order[i+1])
 	}

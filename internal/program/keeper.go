@@ -51,6 +51,8 @@ func (b *Birth) begin(p *launch.Program, pidns func()) {
 	b.watch(p, pid, rec, record, keep)
 
 	p.Place(child)
+	p.Note("die with the keeper")
+	parentDeath(p, launch.Named(int64(unix.SIGKILL), "SIGKILL"))
 	p.Note("join the cgroup")
 	for _, path := range b.Tasks {
 		// "0" to tasks moves the calling thread alone and so does without the
@@ -130,6 +132,11 @@ var (
 	realtime = launch.Named(unix.CLOCK_REALTIME, "CLOCK_REALTIME")
 	maxFD    = launch.Named(0xffffffff, "~0")
 )
+
+// parentDeath says with which signal the calling process follows the keeper.
+func parentDeath(p *launch.Program, sig launch.Arg) {
+	p.Call("prctl", launch.Named(unix.PR_SET_PDEATHSIG, "PR_SET_PDEATHSIG"), sig)
+}
 
 // fork forks, into the cgroup v2 directory dir unless nil, and returns the
 // result: 0 in the child.
