@@ -223,7 +223,18 @@ func (s *Sandbox) volumeDir(v volume.Volume) (string, error) {
 	if e, ok := v.Source.(volume.EmptyDir); !ok || e.Medium == volume.MediumMemory {
 		return dir, nil // nothing will be made there
 	}
-	return dir, os.MkdirAll(dir, 0o700)
+	return dir, mkdirData(dir, 0o700)
+}
+
+// mkdirData makes a directory in the sandbox's own. The removal of another
+// sandbox may take away the parents that it finds empty meanwhile.
+func mkdirData(dir string, mode os.FileMode) (err error) {
+	for range 100 {
+		if err = os.MkdirAll(dir, mode); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return err
 }
 
 // removeData removes what the sandbox has on disk.
@@ -239,5 +250,13 @@ func removeData(ctx context.Context, cfg *Config) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	return tree.Remove(ctx, cfg.DataDir, filepath.Join("pods", cfg.ID))
+	if err := tree.Remove(ctx, cfg.DataDir, filepath.Join("pods", cfg.ID)); err != nil {
+		return err
+	}
+	// What nobody has anything in goes, too; a directory of the caller's stays.
+	err := os.Remove(filepath.Join(cfg.DataDir, "pods"))
+	if err == nil && cfg.DataDir == DefaultDataDir {
+		_ = os.Remove(cfg.DataDir)
+	}
+	return nil
 }

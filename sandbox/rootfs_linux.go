@@ -135,7 +135,7 @@ func (s *start) openLayer(o *openedRoot) error {
 	}
 	// Closed to the host's users: a container may make set-user-ID programs
 	// (CVE-2021-41103).
-	if err := os.MkdirAll(filepath.Dir(layer), 0o700); err != nil {
+	if err := mkdirData(filepath.Dir(layer), 0o700); err != nil {
 		return err
 	}
 	for _, dir := range []string{"upper", "work"} {

@@ -21,11 +21,10 @@ import (
 type machine struct {
 	processes map[string]bool // those that were there, by PID and start time
 	shared    map[string]bool // of what pods share: see shared
-	hadData   bool            // the directory for volumes on disk was there
 }
 
 func look() (*machine, error) {
-	m := &machine{processes: map[string]bool{}, shared: map[string]bool{}, hadData: exists(sandbox.DefaultDataDir)}
+	m := &machine{processes: map[string]bool{}, shared: map[string]bool{}}
 	list, err := running()
 	if err != nil {
 		return nil, err
@@ -109,14 +108,6 @@ func own(id string, namespaces []string, suspects []process) ([]string, error) {
 	return left, nil
 }
 
-// dataDir returns a remark if the directory for volumes on disk is new.
-func (m *machine) dataDir() string {
-	if m.hadData || !exists(sandbox.DefaultDataDir) {
-		return ""
-	}
-	return "\n(The directory " + sandbox.DefaultDataDir + " stays for the volumes of other pods.)"
-}
-
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return !errors.Is(err, fs.ErrNotExist)
@@ -148,8 +139,10 @@ func shared() ([]string, error) {
 		return nil, err
 	}
 	var left []string
-	if exists(sandbox.DefaultStateDir) {
-		left = append(left, "file "+sandbox.DefaultStateDir)
+	for _, dir := range []string{sandbox.DefaultStateDir, sandbox.DefaultDataDir} {
+		if exists(dir) {
+			left = append(left, "file "+dir)
+		}
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {

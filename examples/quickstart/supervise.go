@@ -66,7 +66,7 @@ func supervise(ctx context.Context, keep bool) error {
 	case err != nil:
 		return err
 	}
-	step(6, "Nothing is left: no mount, namespace, cgroup, process or file of the pod.%s", before.dataDir())
+	step(6, "Nothing is left: no mount, namespace, cgroup, process or file of the pod.")
 	return nil
 }
 
