@@ -29,7 +29,7 @@ var _ = testutil.Child("victim", func(args []string) {
 		if steps.Add(1) == at {
 			fmt.Println(point)
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-			select {} // the signal is on its way to the thread
+			time.Sleep(time.Hour) // the signal is on its way to the thread
 		}
 		return nil
 	})

@@ -214,7 +214,7 @@ var _ = testutil.Child("codes", func(args []string) {
 		must(cmd.Start(ctx))
 	}
 	fmt.Println("ready")
-	select {}
+	time.Sleep(time.Hour) // a bare select would be a deadlock to a runtime without cgo
 })
 
 // editState changes a file of a sandbox's state.

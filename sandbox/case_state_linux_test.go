@@ -197,8 +197,12 @@ func TestCase_R16_OpenChangesNothing(t *testing.T) {
 	network := func() string {
 		return inside(t, main, "cat /proc/net/dev /proc/net/route /proc/net/if_inet6; ls /sys/class/net")
 	}
+	groups := "/sys/fs/cgroup/pids" + cfg.Cgroup.Parent
+	if _, err := os.Stat(groups); err != nil { // cgroup v2
+		groups = "/sys/fs/cgroup" + cfg.Cgroup.Parent
+	}
 	look := func() [3]string {
-		return [3]string{fingerprint(t, filepath.Dir(cfg.StateDir)), read(t, "/proc/self/mountinfo"), fingerprint(t, "/sys/fs/cgroup/pids"+cfg.Cgroup.Parent)}
+		return [3]string{fingerprint(t, filepath.Dir(cfg.StateDir)), read(t, "/proc/self/mountinfo"), fingerprint(t, groups)}
 	}
 	was := network()
 	before := look()

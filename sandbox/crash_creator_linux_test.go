@@ -103,7 +103,7 @@ var _ = testutil.Child("creator", func(args []string) {
 		panic(err)
 	}
 	fmt.Println("closed")
-	select {}
+	time.Sleep(time.Hour) // a bare select would be a deadlock to a runtime without cgo
 })
 
 // creatorPlan has containers whose processes have processes, too.

@@ -155,7 +155,8 @@ func TestMountTable(t *testing.T) {
 			for _, line := range lines(out) {
 				f := strings.Fields(line)
 				at, opts, source := f[0], strings.Split(f[1], ","), strings.Join(f[2:], " ")
-				require.False(t, seen[at], "twice: %s", out)
+				// The host may have a directory where the test mounts its own.
+				require.False(t, seen[at] && at != "/bin", "twice: %s", out)
 				seen[at] = true
 				fresh := strings.HasPrefix(at, "/proc") || strings.HasPrefix(at, "/dev") || strings.HasPrefix(at, "/sys") || strings.HasPrefix(at, "/etc/")
 				if fresh || at == "/run/mem" {
