@@ -327,8 +327,4 @@ func (s *fileSet) keep(f *os.File) {
 	}
 }
 
-func (s *fileSet) close() {
-	for _, f := range *s {
-		_ = f.Close()
-	}
-}
+func (s *fileSet) close() { closeAll(*s...) }

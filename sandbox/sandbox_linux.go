@@ -25,7 +25,6 @@ import (
 type Sandbox struct {
 	cfg       Config
 	createdAt time.Time
-	rec       record
 	res       result
 	entry     *state.Entry
 	anchor    *namespace.Handle
@@ -123,44 +122,53 @@ func (s *Sandbox) claim(ctx context.Context) (lock *state.Lock, err error) {
 
 // make does the steps of New from the intent to the commit.
 func (s *Sandbox) make(ctx context.Context, nursery *namespace.Handle, lock *state.Lock, u *undo.Stack) error {
-	steps := []struct {
-		name string
-		do   func() error
-	}{
+	var rec record
+	return runSteps(ctx, "new", []step{
 		{"intent", func() error {
 			creator, err := state.Self()
 			if err != nil {
 				return err
 			}
-			s.rec = record{Version: stateVersion, BootID: state.BootID(), CreatedAt: s.createdAt, Creator: creator, Config: s.cfg}
-			return s.entry.Write(stateFile, s.rec)
+			rec = record{Version: stateVersion, BootID: state.BootID(), CreatedAt: s.createdAt, Creator: creator, Config: s.cfg}
+			return s.entry.Write(stateFile, rec)
 		}},
 		{"cgroup", func() error { return s.makeCgroup(u) }},
 		{"anchor", func() error { return s.makeAnchor(ctx, nursery, u) }},
 		{"init", func() error { return s.startInit(ctx, nursery, lock, u) }},
 		{"lifeline", s.openLifeline},
 		{"result", func() error {
-			s.rec.Made = &s.res
-			return s.entry.Write(stateFile, s.rec)
+			rec.Made = &s.res
+			return s.entry.Write(stateFile, rec)
 		}},
 		{"pin", func() error {
 			u.Push("unpin", func(context.Context) error { return namespace.Unpin(s.pinPath()) })
 			return s.anchor.Pin(s.pinPath())
 		}},
 		{"commit", s.commitInit},
-	}
+	})
+}
+
+// step is one of those that a call consists of.
+type step struct {
+	name string
+	do   func() error
+}
+
+// runSteps does one step after the other, each behind a fault point of its name,
+// until one fails or ctx ends.
+func runSteps(ctx context.Context, call string, steps []step) error {
 	for _, step := range steps {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := fault.Point("new." + step.name); err != nil {
+		if err := fault.Point(call + "." + step.name); err != nil {
 			return err
 		}
 		if err := step.do(); err != nil {
 			return err
 		}
 	}
-	return fault.Point("new.done")
+	return fault.Point(call + ".done")
 }
 
 func (s *Sandbox) pinPath() string { return filepath.Join(s.cfg.StateDir, s.cfg.ID, anchorPin) }

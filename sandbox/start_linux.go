@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/barepod/barepod/internal/cgroup"
-	"github.com/barepod/barepod/internal/fault"
 	"github.com/barepod/barepod/internal/invalid"
 	"github.com/barepod/barepod/internal/launch"
 	"github.com/barepod/barepod/internal/program"
@@ -90,10 +89,7 @@ func (s *start) run(ctx context.Context) (_ *Process, err error) {
 		return nil, err
 	}
 	var run *launch.Run
-	steps := []struct {
-		name string
-		do   func() error
-	}{
+	err = runSteps(ctx, "start", []step{
 		{"claim", func() error { return s.claim(ctx) }},
 		{"intent", s.intent},
 		{"layer", func() error { return s.openLayer(root) }},
@@ -106,19 +102,8 @@ func (s *start) run(ctx context.Context) (_ *Process, err error) {
 		{"report", func() error { return s.receive(ctx, run) }},
 		{"record", func() error { return s.record(ctx, run) }},
 		{"go", func() error { return s.execute(ctx, run) }},
-	}
-	for _, step := range steps {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		if err := fault.Point("start." + step.name); err != nil {
-			return nil, err
-		}
-		if err := step.do(); err != nil {
-			return nil, err
-		}
-	}
-	if err := fault.Point("start.done"); err != nil {
+	})
+	if err != nil {
 		return nil, err
 	}
 	s.undo.Release()

@@ -23,7 +23,7 @@ const (
 	AnchorDev     = "/dev"         // the standard device nodes, on the nursery's tmpfs
 	AnchorEmpty   = "/empty"       // an empty directory, on the nursery's tmpfs
 	AnchorRoot    = "/root"        // where a container assembles its root
-	AnchorWork    = "/work"        // where it puts an overlay's layers
+	AnchorWork    = "/layers"      // where it puts an overlay's layers
 )
 
 // Container is the start of a container.
@@ -55,21 +55,7 @@ func (c *Container) Program() *launch.Program {
 	p.Call("unshare", launch.CloneFlags(unix.CLONE_NEWCGROUP))
 	cgroups := c.cgroups(p)
 	p.Note("enter the pod")
-	for _, ns := range []struct {
-		file *os.File
-		name string
-		kind int
-	}{
-		{c.Net, "net", unix.CLONE_NEWNET},
-		{c.IPC, "ipc", unix.CLONE_NEWIPC},
-		{c.UTS, "uts", unix.CLONE_NEWUTS},
-		{c.Anchor, "anchor", unix.CLONE_NEWNS},
-	} {
-		if ns.file != nil {
-			p.Call("setns", p.File(ns.file, ns.name), launch.CloneFlags(ns.kind))
-		}
-	}
-	p.Call("unshare", launch.CloneFlags(unix.CLONE_NEWNS))
+	enter(p, namespaces{c.Net, c.IPC, c.UTS, c.Anchor}, "anchor")
 	p.Call("umask", launch.Int(0))
 
 	// Copies of the volumes first, while their mounts still are peers of the
@@ -108,6 +94,29 @@ func (c *Container) Program() *launch.Program {
 	}
 	c.finish(p)
 	return p
+}
+
+// namespaces are those of a pod that a process enters; nil means the host's.
+type namespaces struct{ net, ipc, uts, mnt *os.File }
+
+// enter joins the pod's namespaces, and takes a copy of the mount namespace,
+// whose name is mnt.
+func enter(p *launch.Program, in namespaces, mnt string) {
+	for _, ns := range []struct {
+		file *os.File
+		name string
+		kind int
+	}{
+		{in.net, "net", unix.CLONE_NEWNET},
+		{in.ipc, "ipc", unix.CLONE_NEWIPC},
+		{in.uts, "uts", unix.CLONE_NEWUTS},
+		{in.mnt, mnt, unix.CLONE_NEWNS},
+	} {
+		if ns.file != nil {
+			p.Call("setns", p.File(ns.file, ns.name), launch.CloneFlags(ns.kind))
+		}
+	}
+	p.Call("unshare", launch.CloneFlags(unix.CLONE_NEWNS))
 }
 
 // pidNamespace has the next fork's child in another PID namespace.

@@ -52,21 +52,7 @@ func (i *Init) Program() *launch.Program {
 	p.Note("enter the pod")
 	p.Call("setsid")
 	p.Call("unshare", launch.CloneFlags(unix.CLONE_NEWCGROUP))
-	for _, ns := range []struct {
-		file *os.File
-		name string
-		kind int
-	}{
-		{i.Net, "net", unix.CLONE_NEWNET},
-		{i.IPC, "ipc", unix.CLONE_NEWIPC},
-		{i.UTS, "uts", unix.CLONE_NEWUTS},
-		{i.Nursery, "nursery", unix.CLONE_NEWNS},
-	} {
-		if ns.file != nil {
-			p.Call("setns", p.File(ns.file, ns.name), launch.CloneFlags(ns.kind))
-		}
-	}
-	p.Call("unshare", launch.CloneFlags(unix.CLONE_NEWNS))
+	enter(p, namespaces{i.Net, i.IPC, i.UTS, i.Nursery}, "nursery")
 	p.Note("reap")
 	p.Call("rt_sigaction", launch.Named(int64(unix.SIGCHLD), "SIGCHLD"), p.Sigaction(1), launch.Null, launch.Int(8))
 	p.Call("close_range", launch.Int(0), launch.Int(launch.StatusFD-1), launch.Int(0))
