@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/barepod/barepod/internal/sys"
+	"github.com/barepod/barepod/internal/testutil"
 	"github.com/barepod/barepod/namespace"
 )
 
@@ -30,7 +31,7 @@ const (
 // and the recorded identity tells them apart. It happens in a PID namespace made
 // for it, so that no process of the machine is in the way.
 func TestCase_R04_ProcessReplaced(t *testing.T) {
-	requireRoot(t)
+	testutil.RequireRoot(t)
 	if _, err := os.Stat("/proc/sys/kernel/ns_last_pid"); err != nil {
 		t.Skip("needs a kernel with CONFIG_CHECKPOINT_RESTORE: ", err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/barepod/barepod/internal/testutil"
 	"github.com/barepod/barepod/namespace"
 )
 
@@ -257,7 +258,7 @@ func TestDoLocksInPairs(t *testing.T) {
 // TestDoUnlocked: a function that gives its thread away is told of it. This
 // cannot be undone, so it happens in another process.
 func TestDoUnlocked(t *testing.T) {
-	requireRoot(t)
+	testutil.RequireRoot(t)
 	require.NoError(t, helper(t, "unlock").Run())
 }
 

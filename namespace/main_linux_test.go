@@ -5,18 +5,14 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"runtime"
-	"slices"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
 	"github.com/barepod/barepod/internal/sys"
+	"github.com/barepod/barepod/internal/testutil"
 	"github.com/barepod/barepod/namespace"
 )
 
@@ -39,35 +35,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "FAIL:", err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// run runs the tests and then looks for what they left behind. They have a
-// temporary directory of their own, which tells their mounts from those of other
-// programs' at the same time.
-func run(m *testing.M) (code int, err error) {
-	dir, err := os.MkdirTemp("", "namespace")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, os.Remove(dir)) }()
-	if err := os.Setenv("TMPDIR", dir); err != nil {
-		return 0, err
-	}
-	before, err := machine()
-	if err != nil {
-		return 0, err
-	}
-	code = m.Run()
-	if err := before.leaks(); err != nil {
-		return code, fmt.Errorf("left behind: %w", err)
-	}
-	return code, nil
+	testutil.Main(m)
 }
 
 // helper returns a command that runs a helper, with its standard input open until
@@ -97,17 +65,10 @@ func start(t testing.TB, cmd *exec.Cmd) *os.File {
 	return pidfd
 }
 
-func requireRoot(t testing.TB) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
-	}
-}
-
 // unshare makes namespaces for the test.
 func unshare(t testing.TB, kinds namespace.Kind) namespace.Set {
 	t.Helper()
-	requireRoot(t)
+	testutil.RequireRoot(t)
 	set, err := namespace.Unshare(kinds, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, set.Close()) })
@@ -117,7 +78,7 @@ func unshare(t testing.TB, kinds namespace.Kind) namespace.Set {
 // pinDir returns a directory on a private mount of the test's own.
 func pinDir(t testing.TB) string {
 	t.Helper()
-	requireRoot(t)
+	testutil.RequireRoot(t)
 	dir := t.TempDir()
 	tmpfs, err := sys.NewFS("tmpfs", 0, sys.Option{Key: "size", Value: "64k"})
 	require.NoError(t, err)
@@ -158,68 +119,6 @@ func expectIn(want ...*namespace.Handle) func() error {
 	}
 }
 
-// state is what a test must leave as it was.
-type state struct {
-	files  []string
-	mounts string
-	spaces []string // what every thread must be in
-}
-
-func machine() (s state, err error) {
-	if s.files, err = openFiles(); err != nil {
-		return s, err
-	}
-	if s.mounts, err = mountsBelow(os.TempDir()); err != nil {
-		return s, err
-	}
-	s.spaces, err = spaces("/proc/self")
-	return s, err
-}
-
-// leaks says what is there that was not before. Threads that are on their way out
-// have a second to go.
-func (s state) leaks() (err error) {
-	for range 100 {
-		runtime.GC()
-		if err = s.check(); err == nil {
-			return nil
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	return err
-}
-
-func (s state) check() error {
-	now, err := machine()
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, f := range now.files {
-		if !slices.Contains(s.files, f) {
-			errs = append(errs, errors.New("open file "+f))
-		}
-	}
-	if now.mounts != s.mounts {
-		errs = append(errs, errors.New("mounts:\n"+now.mounts))
-	}
-	tasks, err := filepath.Glob("/proc/self/task/*")
-	errs = append(errs, err)
-	for _, task := range tasks {
-		in, err := spaces(task)
-		if err != nil {
-			continue // ended meanwhile
-		}
-		if !slices.Equal(in, s.spaces) {
-			errs = append(errs, fmt.Errorf("thread %s in %v", task, in))
-		}
-	}
-	if _, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); !errors.Is(err, unix.ECHILD) {
-		errs = append(errs, fmt.Errorf("children: %w", err))
-	}
-	return errors.Join(errs...)
-}
-
 // mountsBelow lists the mounts in a directory.
 func mountsBelow(dir string) (string, error) {
 	table, err := os.ReadFile("/proc/self/mountinfo")
@@ -233,40 +132,4 @@ func mountsBelow(dir string) (string, error) {
 		}
 	}
 	return below.String(), nil
-}
-
-// spaces lists the namespaces of a process or thread by its directory.
-func spaces(dir string) (in []string, err error) {
-	links, err := filepath.Glob(dir + "/ns/*")
-	if err != nil {
-		return nil, err
-	}
-	if len(links) == 0 {
-		return nil, syscall.ESRCH
-	}
-	for _, link := range links {
-		to, err := os.Readlink(link)
-		if err != nil {
-			return nil, err
-		}
-		in = append(in, filepath.Base(link)+"="+to)
-	}
-	return in, nil
-}
-
-// openFiles lists the program's open files, without those of the Go runtime and
-// the directory that is being read.
-func openFiles() (files []string, err error) {
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range entries {
-		to, err := os.Readlink("/proc/self/fd/" + e.Name())
-		if err != nil || strings.HasPrefix(to, "anon_inode:[event") {
-			continue
-		}
-		files = append(files, e.Name()+"="+to)
-	}
-	return files, nil
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/barepod/barepod/internal/sys"
+	"github.com/barepod/barepod/internal/testutil"
 	"github.com/barepod/barepod/namespace"
 )
 
@@ -166,7 +167,7 @@ func TestOneKindOnly(t *testing.T) {
 }
 
 func TestOfProcess(t *testing.T) {
-	requireRoot(t)
+	testutil.RequireRoot(t)
 	cmd := helper(t, "block")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS}
 	pidfd := start(t, cmd)

@@ -10,11 +10,12 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/barepod/barepod/internal/testutil"
 	"github.com/barepod/barepod/namespace"
 )
 
 func TestUnshare(t *testing.T) {
-	requireRoot(t)
+	testutil.RequireRoot(t)
 	const kinds = enterable | namespace.Mount
 	host, err := os.Hostname()
 	require.NoError(t, err)
@@ -40,7 +41,7 @@ func TestUnshare(t *testing.T) {
 
 // TestUnshareNoProc: the handles are there even if setup hides /proc.
 func TestUnshareNoProc(t *testing.T) {
-	requireRoot(t)
+	testutil.RequireRoot(t)
 	set, err := namespace.Unshare(namespace.Mount|namespace.UTS, func() error {
 		return hideProc()
 	})
@@ -97,7 +98,7 @@ func TestUnshareUnprivileged(t *testing.T) {
 // TestUnshareKeepsNothing: after a failed setup no thread or file holds the
 // namespaces; TestMain looks for both in the end.
 func TestUnshareKeepsNothing(t *testing.T) {
-	requireRoot(t)
+	testutil.RequireRoot(t)
 	before, err := filepath.Glob("/proc/self/fd/*")
 	require.NoError(t, err)
 	cause := errors.New("cause")
@@ -116,7 +117,7 @@ func BenchmarkUnshare(b *testing.B) {
 		namespace.Net | namespace.IPC | namespace.UTS,
 	} {
 		b.Run(kinds.String(), func(b *testing.B) {
-			requireRoot(b)
+			testutil.RequireRoot(b)
 			for b.Loop() {
 				set, err := namespace.Unshare(kinds, nil)
 				if err != nil {

@@ -123,7 +123,7 @@ func takePID(t *testing.T, pid int) int {
 		require.NoError(t, cmd.Process.Kill())
 		require.Error(t, cmd.Wait())
 	}
-	t.Skip("others were faster to take the number each time")
+	t.Fatal("others were faster to take the number each time")
 	return 0
 }
 

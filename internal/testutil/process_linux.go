@@ -91,7 +91,7 @@ func threads(add func(string)) int {
 }
 
 var (
-	threadNamespaces  = []string{"net", "uts", "ipc", "mnt", "cgroup", "user", "time", "pid_for_children"}
+	threadNamespaces  = []string{"net", "uts", "ipc", "mnt", "cgroup", "user", "time", "pid_for_children", "time_for_children"}
 	threadCredentials = [][]byte{[]byte("Uid"), []byte("Gid"), []byte("Groups"), []byte("CapPrm"), []byte("CapEff"), []byte("NoNewPrivs"), []byte("Seccomp")}
 )
 
