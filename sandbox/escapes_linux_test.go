@@ -3,7 +3,9 @@ package sandbox_test
 import (
 	"crypto/sha256"
 	"fmt"
+	"io/fs"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -113,4 +115,37 @@ func TestSystemV(t *testing.T) {
 	require.Equal(t, "no such file or directory", output(t, selfCommand(other, "shm", "read")))
 	_, err := unix.SysvShmGet(0x6261, 4096, 0)
 	require.ErrorIs(t, err, unix.ENOENT)
+}
+
+var _ = testutil.Child("uncover", func([]string) {
+	runtime.LockOSThread()
+	fail := func(err error) {
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+	}
+	self, err := os.Open("/proc/thread-self/ns/mnt")
+	fail(err)
+	fail(unix.Unshare(unix.CLONE_FS))
+	fail(unix.Unmount("/", unix.MNT_DETACH))
+	fail(unix.Setns(int(self.Fd()), unix.CLONE_NEWNS))
+	fail(fs.WalkDir(os.DirFS("/"), ".", func(path string, _ fs.DirEntry, err error) error {
+		fmt.Println(path)
+		return err
+	}))
+	fmt.Println(unix.Mkdir("/new", 0o755))
+})
+
+// TestUncoveredRoot: under the root directory of a container there is nothing of
+// the host or the pod, for one that may unmount it.
+func TestUncoveredRoot(t *testing.T) {
+	testutil.RequireRoot(t)
+	sb := newSandbox(t, sandbox.Config{Volumes: []volume.Volume{self(t)}})
+	cmd := selfCommand(sb, "uncover")
+	cmd.Capabilities.Add = []string{"SYS_ADMIN", "SYS_CHROOT"}
+	require.Equal(t, strings.Join([]string{
+		".", "dev", "dev/full", "dev/null", "dev/random", "dev/tty", "dev/urandom", "dev/zero",
+		"empty", "layers", "pod", "root", "read-only file system",
+	}, "\n"), output(t, cmd))
 }

@@ -255,7 +255,14 @@ func (s *start) launch(ctx context.Context, root *openedRoot) (*launch.Run, erro
 	if t := s.cmd.target; t != nil {
 		prog = (&program.Exec{Birth: *b, Name: name, Target: t.main}).Program()
 	} else {
-		prog = s.container(name, root).Program()
+		c := s.container(name, root)
+		nursery, err := openNursery(s.sb.cfg.StateDir)
+		if err != nil {
+			return nil, err
+		}
+		defer nursery.Close()
+		c.Nursery = nursery.File()
+		prog = c.Program()
 	}
 	// The lock goes along, and with it the wait of a Remove that finds the
 	// program between two of its steps.

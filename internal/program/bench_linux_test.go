@@ -23,7 +23,7 @@ func BenchmarkCompile(b *testing.B) {
 				Tasks: []string{"/sys/fs/cgroup/memory/x/tasks", "/sys/fs/cgroup/pids/x/tasks", "/sys/fs/cgroup/cpu/x/tasks", "/sys/fs/cgroup/cpuacct/x/tasks"},
 				Argv:  []string{"/true"}, Env: []string{"PATH=/bin", "HOME=/"}, Dir: "/", Search: []string{"/true"}, LastCap: 40, Caps: 0xa80425fb,
 			},
-			Name: "barepod: x/y", Anchor: f, Net: f, IPC: f, UTS: f, NewPID: true,
+			Name: "barepod: x/y", Anchor: f, Nursery: f, Net: f, IPC: f, UTS: f, NewPID: true,
 			Root:        program.Root{Dir: f},
 			MaskedPaths: []string{"kcore", "keys", "latency_stats", "timer_list", "timer_stats", "sched_debug", "interrupts"},
 			MaskedDirs:  []string{"acpi", "asound", "scsi"}, ReadonlyPaths: []string{"bus", "fs", "irq", "sys", "sysrq-trigger"},

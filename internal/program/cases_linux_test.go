@@ -34,7 +34,7 @@ func (f files) birth() program.Birth {
 func (f files) container() *program.Container {
 	c := &program.Container{
 		Birth: f.birth(), Name: "barepod: pod/app",
-		Anchor: f.open(), Net: f.open(), IPC: f.open(), UTS: f.open(), NewPID: true,
+		Anchor: f.open(), Nursery: f.open(), Net: f.open(), IPC: f.open(), UTS: f.open(), NewPID: true,
 		Root:         program.Root{Dir: f.open()},
 		MaskedPaths:  []string{"kcore"},
 		MaskedDirs:   []string{"scsi"},

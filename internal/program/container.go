@@ -32,10 +32,13 @@ type Container struct {
 
 	// Name is the keeper's argv[0].
 	Name string
-	// Anchor, Net, IPC, UTS, PID are the namespaces to join; nil means the
-	// host's, for PID with NewPID set one of its own.
-	Anchor, Net, IPC, UTS, PID *os.File
-	NewPID                     bool
+	// Net, IPC, UTS, PID are the namespaces to join; nil means the host's, for
+	// PID with NewPID set one of its own.
+	Net, IPC, UTS, PID *os.File
+	NewPID             bool
+	// Anchor is the mount namespace of what the container takes from its pod,
+	// Nursery the one that its own is a copy of.
+	Anchor, Nursery *os.File
 
 	Root     Root
 	ReadOnly bool // the root directory, once assembled
@@ -57,17 +60,17 @@ func (c *Container) Program() *launch.Program {
 	p.Note("enter the pod")
 	enter(p, namespaces{c.Net, c.IPC, c.UTS, c.Anchor}, "anchor")
 	p.Call("umask", launch.Int(0))
-
-	// Copies of the volumes first, while their mounts still are peers of the
-	// anchor's; then everything becomes a slave, so that detaching the old root
-	// cannot unmount anything there or on the host.
 	sources := make([]launch.Arg, len(c.Mounts))
 	for i := range c.Mounts {
 		sources[i] = c.Mounts[i].source(p)
 	}
-	p.Note("make the mounts private")
-	p.Call("mount", launch.Null, p.Str("/"), launch.Null, launch.MountFlags(unix.MS_REC|unix.MS_SLAVE), launch.Null)
+	pod := takePod(p)
 
+	// Of the anchor the container gets these copies and nothing else: its own
+	// mount namespace begins with the nursery's one mount.
+	p.Note("make a mount namespace")
+	p.Call("setns", p.File(c.Nursery, "nursery"), launch.CloneFlags(unix.CLONE_NEWNS))
+	p.Call("unshare", launch.CloneFlags(unix.CLONE_NEWNS))
 	c.Root.assemble(p)
 	t := tree{p: p, root: p.Call("openat", launch.AtFDCWD, p.Str(AnchorRoot), launch.OpenFlags(unix.O_PATH|unix.O_DIRECTORY)).Result()}
 	for _, name := range c.Root.Hide {
@@ -75,20 +78,16 @@ func (c *Container) Program() *launch.Program {
 		t.mount(cloneOf(p, AnchorEmpty), name, dir)
 	}
 	c.proc(t)
-	c.sys(t, cgroups)
-	dev(t)
-	for _, name := range []string{"hosts", "hostname", "resolv.conf"} {
+	c.sys(t, pod.sys, cgroups)
+	dev(t, pod)
+	for i, name := range etcFiles {
 		p.Note("mount /etc/%s", name)
-		t.mount(cloneOf(p, AnchorEtc+"/"+name), "etc/"+name, file)
+		t.mount(pod.etc[i], "etc/"+name, file)
 	}
 	for i := range c.Mounts {
 		c.Mounts[i].attach(t, sources[i])
 	}
-	p.Note("change the root directory")
-	p.Call("fchdir", t.root)
-	p.Call("pivot_root", p.Str("."), p.Str("."))
-	p.Call("umount2", p.Str("."), launch.Named(unix.MNT_DETACH, "MNT_DETACH"))
-	p.Call("chdir", p.Str("/"))
+	t.enter()
 	if c.ReadOnly {
 		p.Call("mount_setattr", launch.AtFDCWD, p.Str("/"), launch.Int(0), p.MountAttr(unix.MOUNT_ATTR_RDONLY, 0, 0), launch.MountAttrSize)
 	}
@@ -96,11 +95,31 @@ func (c *Container) Program() *launch.Program {
 	return p
 }
 
+// etcFiles are the pod's own files in /etc.
+var etcFiles = []string{"hosts", "hostname", "resolv.conf"}
+
+// podMounts are detached copies of what every container has of its pod.
+type podMounts struct {
+	sys, shm, mqueue launch.Arg
+	etc              []launch.Arg
+}
+
+func takePod(p *launch.Program) podMounts {
+	p.Note("take what is the pod's")
+	m := podMounts{
+		sys: p.Call("open_tree", launch.AtFDCWD, p.Str(AnchorSys), launch.TreeFlags(unix.OPEN_TREE_CLONE|unix.AT_RECURSIVE)).Result(),
+		shm: cloneOf(p, AnchorShm), mqueue: cloneOf(p, AnchorMqueue),
+	}
+	for _, name := range etcFiles {
+		m.etc = append(m.etc, cloneOf(p, AnchorEtc+"/"+name))
+	}
+	return m
+}
+
 // namespaces are those of a pod that a process enters; nil means the host's.
 type namespaces struct{ net, ipc, uts, mnt *os.File }
 
-// enter joins the pod's namespaces, and takes a copy of the mount namespace,
-// whose name is mnt.
+// enter joins the pod's namespaces; the mount namespace's name is mnt.
 func enter(p *launch.Program, in namespaces, mnt string) {
 	for _, ns := range []struct {
 		file *os.File
@@ -116,7 +135,6 @@ func enter(p *launch.Program, in namespaces, mnt string) {
 			p.Call("setns", p.File(ns.file, ns.name), launch.CloneFlags(ns.kind))
 		}
 	}
-	p.Call("unshare", launch.CloneFlags(unix.CLONE_NEWNS))
 }
 
 // pidNamespace has the next fork's child in another PID namespace.

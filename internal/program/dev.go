@@ -14,7 +14,7 @@ var devices = []string{"null", "zero", "full", "random", "urandom", "tty"}
 // dev makes /dev. Its nodes are mounts of the nursery's, which is a read-only
 // file system; the tmpfs itself is nodev, so a node that the container makes
 // (CAP_MKNOD is one of the usual capabilities) opens no device.
-func dev(t tree) {
+func dev(t tree, pod podMounts) {
 	p := t.p
 	p.Note("mount tmpfs on /dev")
 	base := newFS(p, "tmpfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC,
@@ -36,14 +36,14 @@ func dev(t tree) {
 	} {
 		p.Call("symlinkat", p.Str(l[0]), base, p.Str(l[1]))
 	}
-	sub := func(name, what string, fs func() launch.Arg) {
-		p.Note("mount %s on /dev/%s", what, name)
+	sub := func(name string, fs launch.Arg) {
 		p.Call("mkdirat", base, p.Str(name), launch.Octal(0o755))
-		moveTo2(p, fs(), base, name)
+		moveTo2(p, fs, base, name)
 	}
-	sub("pts", "devpts", func() launch.Arg {
-		return newFS(p, "devpts", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, "newinstance", "", "ptmxmode", "0666", "mode", "0620", "gid", "5")
-	})
-	sub("shm", "the pod's shared memory", func() launch.Arg { return cloneOf(p, AnchorShm) })
-	sub("mqueue", "mqueue", func() launch.Arg { return cloneOf(p, AnchorMqueue) })
+	p.Note("mount devpts on /dev/pts")
+	sub("pts", newFS(p, "devpts", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, "newinstance", "", "ptmxmode", "0666", "mode", "0620", "gid", "5"))
+	p.Note("mount the pod's shared memory on /dev/shm")
+	sub("shm", pod.shm)
+	p.Note("mount mqueue on /dev/mqueue")
+	sub("mqueue", pod.mqueue)
 }

@@ -53,6 +53,7 @@ func (i *Init) Program() *launch.Program {
 	p.Call("setsid")
 	p.Call("unshare", launch.CloneFlags(unix.CLONE_NEWCGROUP))
 	enter(p, namespaces{i.Net, i.IPC, i.UTS, i.Nursery}, "nursery")
+	p.Call("unshare", launch.CloneFlags(unix.CLONE_NEWNS))
 	p.Note("reap")
 	p.Call("rt_sigaction", launch.Named(int64(unix.SIGCHLD), "SIGCHLD"), p.Sigaction(1), launch.Null, launch.Int(8))
 	p.Call("close_range", launch.Int(0), launch.Int(launch.StatusFD-1), launch.Int(0))

@@ -56,10 +56,10 @@ func (c *Container) proc(t tree) {
 }
 
 // sys mounts the pod's sysfs and the container's cgroups, all read-only.
-func (c *Container) sys(t tree, cgroups []launch.Arg) {
+func (c *Container) sys(t tree, sysfs launch.Arg, cgroups []launch.Arg) {
 	p := t.p
 	p.Note("mount sysfs on /sys")
-	t.mount(p.Call("open_tree", launch.AtFDCWD, p.Str(AnchorSys), launch.TreeFlags(unix.OPEN_TREE_CLONE|unix.AT_RECURSIVE)).Result(), "sys", dir)
+	t.mount(sysfs, "sys", dir)
 	if len(cgroups) == 0 {
 		return
 	}

@@ -79,4 +79,6 @@ func (r *Root) overlay(p *launch.Program) {
 	p.Call("mount", p.Str("barepod"), p.Str(AnchorRoot), p.Str("overlay"), launch.MountFlags(unix.MS_NODEV),
 		p.Str("lowerdir="+strings.Join(names, ":")+",upperdir=layer/upper,workdir=layer/work"))
 	p.Call("chdir", p.Str("/"))
+	// The overlay holds its layers; the container shall not find them.
+	p.Call("umount2", p.Str(AnchorWork), launch.Named(unix.MNT_DETACH, "MNT_DETACH"))
 }

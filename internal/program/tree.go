@@ -76,6 +76,18 @@ func (t tree) openat2(name string, how launch.Arg) launch.Call {
 	return t.p.Call("openat2", t.root, t.p.Str(name), how, launch.OpenHowSize).Retry(unix.EAGAIN)
 }
 
+// enter makes the tree the root directory. It covers the one mount of the
+// nursery, whose copy this mount namespace is, so that there is nothing that
+// pivot_root(2) would have to detach: that call looks at every process of the
+// machine, and the umount after it waits for a grace period of the kernel's.
+// Whoever may unmount it finds a read-only tmpfs with the nodes of /dev.
+func (t tree) enter() {
+	t.p.Note("change the root directory")
+	t.p.Call("fchdir", t.root)
+	moveTo(t.p, t.root, "/")
+	t.p.Call("chroot", t.p.Str("."))
+}
+
 // mount attaches the detached mount fs at name.
 func (t tree) mount(fs launch.Arg, name string, k kind) {
 	moveOnto(t.p, fs, t.open(name, k, false))

@@ -103,7 +103,7 @@ func (w world) container(t *testing.T, argv ...string) *program.Container {
 	require.NoError(t, sys.SetMountAttr(root, 0, 0, unix.MS_PRIVATE, false))
 	t.Cleanup(func() { _ = root.Close() })
 	return &program.Container{
-		Birth: w.birth(argv...), Name: "barepod: test", Anchor: w.anchor, NewPID: true, Root: program.Root{Dir: root},
+		Birth: w.birth(argv...), Name: "barepod: test", Anchor: w.anchor, Nursery: w.anchor, NewPID: true, Root: program.Root{Dir: root},
 		MaskedPaths: []string{"kcore"}, ReadonlyPaths: []string{"sys"},
 	}
 }
@@ -151,11 +151,11 @@ func (w world) start(t *testing.T, p *launch.Program) *process {
 func (p *process) execute() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	require.NoError(p.t, p.run.Send([]byte(program.Go)))
+	sent := p.run.Send([]byte(program.Go)) // fails if the child ended before
 	_, _, err := p.run.Receive(ctx, program.ReportSize, 0)
 	require.NoError(p.t, p.run.Close())
 	if err == io.EOF { //nolint:errorlint // never wrapped
-		return nil
+		return sent
 	}
 	return err
 }
