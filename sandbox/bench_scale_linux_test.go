@@ -9,9 +9,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/barepod/barepod/internal/testutil"
 	"github.com/barepod/barepod/sandbox"
 )
 
@@ -54,34 +56,67 @@ func podLife(b *testing.B, cfg sandbox.Config, root string) {
 	require.NoError(b, sb.Close())
 }
 
-// BenchmarkHostHeap starts a container from a program with a small heap and
-// from one with 4 GiB of touched memory.
+// BenchmarkHostHeap starts containers from a program with a small heap and from
+// one with 4 GiB of touched memory, in turn, and reports the medians and their
+// ratio.
 func BenchmarkHostHeap(b *testing.B) {
-	cfg := benchConfig(b)
-	root := benchRoot(b)
-	sb := newSandboxB(b, cfg)
-	run := func(b *testing.B) {
-		b.Helper()
-		for b.Loop() {
-			cmd := sb.Command("/true")
-			cmd.Rootfs = sandbox.Dir{Path: root}
-			exit, err := cmd.Run(context.Background())
-			require.NoError(b, err)
-			require.True(b, exit.Success())
-		}
-	}
-	b.Run("empty", run)
 	const size = 4 << 30
 	if free := memAvailable(b); free < 2*size {
 		b.Skipf("needs %d bytes of free memory, has %d", 2*size, free)
 	}
+	cfg := benchConfig(b)
+	sb := newSandboxB(b, cfg)
+	root := benchRoot(b)
+	start := func(heap int) *testutil.ChildProcess {
+		return testutil.StartChild(b, "starter", cfg.StateDir, sb.ID(), root, strconv.Itoa(heap))
+	}
+	programs := []*testutil.ChildProcess{start(0), start(size)}
+	took := make([][]time.Duration, len(programs))
+	for b.Loop() {
+		for i, p := range programs {
+			p.WriteLine("start")
+			d, err := time.ParseDuration(p.ReadLine())
+			require.NoError(b, err)
+			took[i] = append(took[i], d)
+		}
+	}
+	small, large := median(took[0]), median(took[1])
+	b.ReportMetric(0, "ns/op") // the sum of both says nothing
+	b.ReportMetric(small.Seconds()*1e3, "small-ms")
+	b.ReportMetric(large.Seconds()*1e3, "4GiB-ms")
+	b.ReportMetric(large.Seconds()/small.Seconds(), "4GiB/small")
+}
+
+// starter is a host program: for each line that it reads it starts a container,
+// waits for it, and says how long that took.
+var _ = testutil.Child("starter", func(args []string) {
+	fail := func(err error) {
+		if err != nil {
+			panic(err)
+		}
+	}
+	size, err := strconv.Atoi(args[3])
+	fail(err)
 	heap := make([]byte, size)
 	for i := 0; i < len(heap); i += os.Getpagesize() {
 		heap[i] = 1
 	}
-	b.Run("4GiB", run)
+	ctx := context.Background()
+	sb, err := sandbox.Open(ctx, args[0], args[1])
+	fail(err)
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		begin := time.Now()
+		cmd := sb.Command("/true")
+		cmd.Rootfs = sandbox.Dir{Path: args[2]}
+		exit, err := cmd.Run(ctx)
+		fail(err)
+		if !exit.Success() {
+			panic(exit)
+		}
+		fmt.Println(time.Since(begin))
+	}
 	runtime.KeepAlive(heap)
-}
+})
 
 func memAvailable(b *testing.B) int {
 	b.Helper()
