@@ -57,6 +57,7 @@ type start struct {
 	entry   *state.Entry
 	group   *cgroup.Group
 	birth   program.Birth
+	prog    *launch.Program
 	stdio   stdio
 	lock    *state.Lock
 	oom     int64
@@ -75,6 +76,11 @@ func (s *start) run(ctx context.Context) (_ *Process, err error) {
 		return nil, err
 	}
 	defer func() { s.lock.Unlock() }() // when all is undone, if it has to be
+	defer func() {
+		if s.prog != nil {
+			s.prog.Free()
+		}
+	}()
 	defer func() {
 		if err != nil {
 			s.stdio.abort()
@@ -251,9 +257,8 @@ func (s *start) launch(ctx context.Context, root *openedRoot) (*launch.Run, erro
 	b.Record, b.Lifeline = record.File(), s.sb.lifeline.reader()
 	s.cmd.fill(b)
 	name := "barepod: " + s.sb.cfg.ID + "/" + s.cmd.Name
-	var prog *launch.Program
 	if t := s.cmd.target; t != nil {
-		prog = (&program.Exec{Birth: *b, Name: name, Target: t.main}).Program()
+		s.prog = (&program.Exec{Birth: *b, Name: name, Target: t.main}).Program()
 	} else {
 		c := s.container(name, root)
 		nursery, err := openNursery(s.sb.cfg.StateDir)
@@ -262,12 +267,12 @@ func (s *start) launch(ctx context.Context, root *openedRoot) (*launch.Run, erro
 		}
 		defer nursery.Close()
 		c.Nursery = nursery.File()
-		prog = c.Program()
+		s.prog = c.Program()
 	}
 	// The lock goes along, and with it the wait of a Remove that finds the
 	// program between two of its steps.
-	prog.File(s.lock.File(), "lock")
-	run, err := prog.Start(s.stdio.child, s.sb.cfg.StateDir)
+	s.prog.File(s.lock.File(), "lock")
+	run, err := s.prog.Start(s.stdio.child, s.sb.cfg.StateDir)
 	if err != nil {
 		return nil, err
 	}

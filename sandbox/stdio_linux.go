@@ -10,6 +10,7 @@ import (
 // stdio are the standard streams of a process being started.
 type stdio struct {
 	child [3]*os.File
+	null  *os.File
 	tasks []func() error
 	ours  []*os.File // our ends of pipes
 }
@@ -44,7 +45,7 @@ func (s *stdio) input(r io.Reader, files *fileSet) (*os.File, error) {
 		return f, nil
 	}
 	if r == nil {
-		return null(os.O_RDONLY, files)
+		return s.devNull(files)
 	}
 	pr, pw, err := os.Pipe()
 	if err != nil {
@@ -67,7 +68,7 @@ func (s *stdio) output(w io.Writer, files *fileSet) (*os.File, error) {
 		return f, nil
 	}
 	if w == nil {
-		return null(os.O_WRONLY, files)
+		return s.devNull(files)
 	}
 	pr, pw, err := os.Pipe()
 	if err != nil {
@@ -82,12 +83,14 @@ func (s *stdio) output(w io.Writer, files *fileSet) (*os.File, error) {
 	return pw, nil
 }
 
-func null(flags int, files *fileSet) (*os.File, error) {
-	f, err := os.OpenFile(os.DevNull, flags, 0)
-	if err == nil {
-		files.add(f)
+// devNull opens /dev/null once for all streams.
+func (s *stdio) devNull(files *fileSet) (_ *os.File, err error) {
+	if s.null == nil {
+		if s.null, err = os.OpenFile(os.DevNull, os.O_RDWR, 0); err == nil {
+			files.add(s.null)
+		}
 	}
-	return f, err
+	return s.null, err
 }
 
 // begin starts the copying and returns what to wait for.

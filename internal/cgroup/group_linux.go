@@ -73,7 +73,7 @@ func (h *Host) Create(cfg Config, elems ...string) (*Group, error) {
 	if g.unit != nil {
 		err = g.createUnit()
 	} else {
-		err = g.create(false)
+		err = g.create()
 	}
 	if err != nil {
 		return nil, g.fail("create", err)
@@ -114,8 +114,9 @@ func (h *Host) Open(cfg Config, elems ...string) (*Group, error) {
 // Keepers returns the group for the process that waits for the group's first
 // process: outside the pod, so that killing the pod does not kill it, and
 // outside the group of the program that made the pod, so that it outlives that.
-// With [CgroupFS] it is one group for all pods, which this call makes if it is
-// missing; with [Systemd] it is a part of the container's scope, made by
+// With [CgroupFS] it is one group for all pods, made by this call if it is
+// missing, and in the unified hierarchy alone: where there is none the process
+// stays where its starter is. With [Systemd] it is a part of the container's scope, made by
 // [Group.Adopt], and a pod's own group has none.
 func (g *Group) Keepers() (*Group, error) {
 	k := &Group{host: g.host, cfg: g.cfg}
@@ -127,8 +128,12 @@ func (g *Group) Keepers() (*Group, error) {
 		return k, nil
 	}
 	k.path = g.cfg.parent() + "/" + keepers
-	if err := k.create(true); err != nil {
-		return nil, k.fail("create", err)
+	k.host = &Host{}
+	if u := g.host.unified(); u != nil {
+		k.host.Hierarchies = []Hierarchy{*u}
+		if made, err := k.mkdir(*u); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, k.fail("create", errors.Join(err, rollback(made)))
+		}
 	}
 	return k, nil
 }
@@ -148,15 +153,12 @@ func (g *Group) fail(op string, err error) error {
 	return &Error{Op: op, Path: g.path, Err: err}
 }
 
-// create makes the group's directories. Without shared they must not be there.
-func (g *Group) create(shared bool) error {
+// create makes the group's directories, none of which may be there.
+func (g *Group) create() error {
 	var made []string
 	for _, h := range g.host.used() {
 		dirs, err := g.mkdir(h)
 		made = append(made, dirs...)
-		if shared && errors.Is(err, fs.ErrExist) {
-			continue
-		}
 		if err != nil {
 			return errors.Join(err, rollback(made))
 		}

@@ -45,6 +45,9 @@ func (h Hierarchy) has(controller string) bool { return slices.Contains(h.Contro
 // Host is what this machine has. It is not changed once made.
 type Host struct {
 	Hierarchies []Hierarchy
+
+	once  sync.Once
+	inUse []Hierarchy // see used
 }
 
 // Detect returns the machine's hierarchies as this process sees them. They are
@@ -220,23 +223,25 @@ func (h *Host) delegated() []string {
 }
 
 // used returns the hierarchies that groups are made in. The unified one is the
-// first: its mkdir is the lock on a group's name.
+// first: its mkdir is the lock on a group's name. The caller must not change
+// the result.
 func (h *Host) used() []Hierarchy {
-	var list []Hierarchy
-	names := []string{"cpu", "cpuacct", "memory", "pids"}
-	named := ""
-	if u := h.unified(); u != nil {
-		list = append(list, *u)
-	} else {
-		names, named = append(names, "freezer"), "systemd"
-	}
-	for _, x := range h.Hierarchies {
-		if x.Unified {
-			continue
+	h.once.Do(func() {
+		names := []string{"cpu", "cpuacct", "memory", "pids"}
+		named := ""
+		if u := h.unified(); u != nil {
+			h.inUse = append(h.inUse, *u)
+		} else {
+			names, named = append(names, "freezer"), "systemd"
 		}
-		if named != "" && x.Name == named || slices.ContainsFunc(names, x.has) {
-			list = append(list, x)
+		for _, x := range h.Hierarchies {
+			if x.Unified {
+				continue
+			}
+			if named != "" && x.Name == named || slices.ContainsFunc(names, x.has) {
+				h.inUse = append(h.inUse, x)
+			}
 		}
-	}
-	return list
+	})
+	return h.inUse
 }

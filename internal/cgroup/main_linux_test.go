@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -91,6 +92,11 @@ func (h host) has(controller string) bool {
 		}
 	}
 	return false
+}
+
+// unified reports whether h has the cgroup v2 hierarchy.
+func (h host) unified() bool {
+	return slices.ContainsFunc(h.Hierarchies, func(x cgroup.Hierarchy) bool { return x.Unified })
 }
 
 // newParent returns a config with a parent of its own, gone after the test.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 )
 
 // The image: one page of header and code, then the data. The data's address
@@ -36,7 +37,8 @@ var arches = map[string]arch{
 // ErrArch says that launch programs do not run on this architecture.
 var ErrArch = fmt.Errorf("launch programs run on amd64 and arm64, not on %s: %w", runtime.GOARCH, errors.ErrUnsupported)
 
-// Image returns the program as a static ELF executable for goarch.
+// Image returns the program as a static ELF executable for goarch. The program
+// keeps it: it is valid until the next call of Image or Free.
 func (p *Program) Image(goarch string) ([]byte, error) {
 	a, ok := arches[goarch]
 	if !ok {
@@ -46,8 +48,7 @@ func (p *Program) Image(goarch string) ([]byte, error) {
 		return nil, err
 	}
 	l := p.layout()
-	img := make([]byte, 0, dataOff+int(l.fileSize))
-	img = appendELF(img, a, l)
+	img := appendELF(slices.Grow(p.image[:0], dataOff+int(l.fileSize)), a, l)
 	img = append(img, a.stub...)
 	if len(img) > dataOff {
 		return nil, errors.New("launch program: BUG: code larger than its page")
@@ -67,6 +68,7 @@ func (p *Program) Image(goarch string) ([]byte, error) {
 	for _, ptr := range p.pointers {
 		binary.LittleEndian.PutUint64(img[data+int(ptr.at):], l.address(ptr.to))
 	}
+	p.image = img
 	return img, nil
 }
 

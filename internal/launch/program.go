@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 )
 
@@ -29,6 +30,7 @@ type Program struct {
 	bss      int
 	files    []*os.File
 	note     *note
+	image    []byte
 	err      error
 }
 
@@ -86,11 +88,32 @@ func (l *Label) String() string {
 
 // New returns an empty program.
 func New(name string) *Program {
-	// Room for what a container takes.
-	return &Program{
-		Name: name, strings: make(map[string]Arg, 128), structs: make(map[string]Arg, 32),
-		steps: make([]step, 0, 384), args: make([]Arg, 0, 1280), data: make([]byte, 0, 8<<10),
+	p, ok := free.Get().(*Program)
+	if !ok {
+		p = &Program{strings: make(map[string]Arg, 128), structs: make(map[string]Arg, 32)}
 	}
+	p.Name = name
+	return p
+}
+
+// free are programs with memory to be used again: a container's program takes
+// 200 KiB, which would otherwise be fresh memory for every start.
+var free sync.Pool
+
+// Free leaves the program's memory to the next one. Nobody may use it or what
+// Image returned afterwards, and neither a [Run] of it but for Close. Who does
+// not call Free leaves the memory to the garbage collector.
+func (p *Program) Free() {
+	clear(p.steps)
+	clear(p.args)
+	clear(p.files)
+	clear(p.strings)
+	clear(p.structs)
+	free.Put(&Program{
+		steps: p.steps[:0], args: p.args[:0], files: p.files[:0], data: p.data[:0], pointers: p.pointers[:0], image: p.image[:0],
+		strings: p.strings, structs: p.structs,
+	})
+	*p = Program{}
 }
 
 func (p *Program) fail(err error) {

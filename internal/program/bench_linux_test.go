@@ -29,7 +29,9 @@ func BenchmarkCompile(b *testing.B) {
 			MaskedDirs:  []string{"acpi", "asound", "scsi"}, ReadonlyPaths: []string{"bus", "fs", "irq", "sys", "sysrq-trigger"},
 			CgroupMounts: []program.CgroupMount{{Dir: "unified", Source: "/sys/fs/cgroup/unified/x"}, {Dir: "memory", Source: "/sys/fs/cgroup/memory/x"}},
 		}
-		_, err := c.Program().Image(runtime.GOARCH)
+		p := c.Program()
+		_, err := p.Image(runtime.GOARCH)
 		require.NoError(b, err)
+		p.Free()
 	}
 }
