@@ -29,6 +29,7 @@ var features = map[string]feature{
 	"sudo":                 {debian("sudo"), command("sudo")},
 	"ip":                   {debian("iproute2"), command("ip")},
 	"nsenter":              {debian("util-linux"), command("nsenter")},
+	"unshare":              {debian("util-linux"), command("unshare")},
 	"mkfs.xfs":             {debian("xfsprogs"), command("mkfs.xfs")},
 	"as":                   {debian("binutils"), command("as")},
 	"aarch64-linux-gnu-as": {debian("binutils-aarch64-linux-gnu"), command("aarch64-linux-gnu-as")},

@@ -1,9 +1,11 @@
 package testutil
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -62,24 +64,37 @@ func links(add func(string)) {
 	}
 }
 
-// CountNamespaces returns how many namespaces of all kinds this process can see
-// to be in use: by processes, their threads, or pins in its mount namespace. One
-// that only a descriptor or a pin elsewhere holds does not show.
-func CountNamespaces() int {
+// namespaces lists the namespaces of all kinds that are in use by pins in this
+// mount namespace, or by processes that a test may have left: those in a cgroup
+// named barepod or in the same one as this process, where other services of the
+// machine are not.
+func namespaces(add func(string)) {
 	found := map[string]bool{}
 	eachMount(func(m mount) {
 		if m.fstype == "nsfs" {
 			found[m.root] = true
 		}
 	})
-	links, err := filepath.Glob("/proc/[0-9]*/task/[0-9]*/ns/*")
-	if err != nil {
-		panic(err)
+	cgroup := func(pid string) string {
+		b, _ := os.ReadFile("/proc/" + pid + "/cgroup") // empty if it has ended
+		return string(b)
 	}
-	for _, link := range links {
-		if to, err := os.Readlink(link); err == nil {
-			found[to] = true
+	own := cgroup("self")
+	eachProcess(func(pid int) {
+		if c := cgroup(strconv.Itoa(pid)); c != own && !strings.Contains(c, "barepod") {
+			return
 		}
+		links, err := filepath.Glob(fmt.Sprintf("/proc/%d/ns/*", pid))
+		if err != nil {
+			panic(err)
+		}
+		for _, link := range links {
+			if to, err := os.Readlink(link); err == nil {
+				found[to] = true
+			}
+		}
+	})
+	for name := range found {
+		add("namespace " + name)
 	}
-	return len(found)
 }

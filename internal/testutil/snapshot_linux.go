@@ -23,8 +23,8 @@ type State struct {
 
 // Snapshot records what this process and the machine hold: descriptors,
 // goroutines, threads and what they are in, children; and for the whole
-// machine mounts, cgroups named barepod, network links, and processes that run
-// from an image of ours. As an ordinary user it leaves out what only root makes.
+// machine mounts, namespaces, cgroups named barepod, network links, and
+// processes that run from an image of ours. As an ordinary user it leaves out what only root makes.
 //
 // Elsewhere than in [Main] it is for tests that run alone, not in parallel.
 func Snapshot() State {
@@ -32,7 +32,7 @@ func Snapshot() State {
 	s := State{items: map[string]int{}, goroutines: goroutines()}
 	collectors := []func(add func(string)){descriptors, children, mounts}
 	if !sharedMachine() {
-		collectors = append(collectors, cgroups, links)
+		collectors = append(collectors, cgroups, links, namespaces)
 	}
 	if !sharedMachine() || os.Geteuid() != 0 { // others' images are not shown to an ordinary user
 		collectors = append(collectors, strays)
