@@ -116,6 +116,22 @@ func creatorPlan(t *testing.T, cfg sandbox.Config) plan {
 	return p
 }
 
+// requireSleeping waits until n processes of the sandbox sleep: then its shells
+// have started what they start.
+func requireSleeping(t testing.TB, cfg sandbox.Config, n int) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		sleeping := 0
+		for _, pid := range processesIn(t, cfg) {
+			name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)) // it may end
+			if string(name) == "sleep\n" {
+				sleeping++
+			}
+		}
+		return sleeping == n
+	}, patience, time.Millisecond)
+}
+
 func TestDieWithCreator(t *testing.T) {
 	for _, end := range []string{"killed", "closed"} {
 		for _, shared := range []bool{false, true} {
@@ -124,7 +140,7 @@ func TestDieWithCreator(t *testing.T) {
 				before := testutil.Snapshot()
 				child := runPlan(t, "creator", p)
 				require.Equal(t, "ready", child.ReadLine())
-				time.Sleep(20 * time.Millisecond) // the shells start theirs
+				requireSleeping(t, p.Config, 8)
 				fds := pidfds(t, processesIn(t, p.Config))
 				require.GreaterOrEqual(t, len(fds), 2*2+2*3) // keepers, and what they keep
 				require.Equal(t, len(fds), running(t, fds))
@@ -155,6 +171,7 @@ func TestSurviveCreator(t *testing.T) {
 			p := creatorPlan(t, sandbox.Config{ShareProcessNamespace: shared})
 			child := runPlan(t, "creator", p)
 			require.Equal(t, "ready", child.ReadLine())
+			requireSleeping(t, p.Config, 8)
 			fds := pidfds(t, processesIn(t, p.Config))
 			child.Kill()
 			require.NoError(t, sandbox.Sweep(t.Context(), p.Config.StateDir))
