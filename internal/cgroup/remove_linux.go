@@ -9,8 +9,10 @@ import (
 	"github.com/barepod/barepod/internal/sys"
 )
 
-// busyWait is how long Remove tries a group that the kernel calls busy: the
-// last process has been seen to end, but is still on its way out.
+// busyWait is how long Remove tries a single group that the kernel calls busy:
+// the last process has been seen to end, but is still on its way out. The time
+// for all of a pod's groups has no bound of its own: each rmdir(2) waits its turn
+// among all that is made and removed on the machine.
 const busyWait = 2 * time.Second
 
 // Remove removes the group with all groups below it, from every hierarchy of the
@@ -18,8 +20,6 @@ const busyWait = 2 * time.Second
 // is an error, after some tries. What is missing has been removed. After an
 // error it can be called again.
 func (g *Group) Remove(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, busyWait)
-	defer cancel()
 	if g.unit != nil {
 		return g.fail("remove", g.removeUnit(ctx))
 	}
@@ -39,7 +39,7 @@ func (h *Host) remove(ctx context.Context, path string) error {
 // systems have none, and subdirs passes them over.
 func removeAll(ctx context.Context, dir string) error {
 	var last error
-	err := poll(ctx, func() (bool, error) {
+	try := func() (bool, error) {
 		last = sys.Rmdir(dir)
 		if last == nil || gone(last) {
 			last = nil
@@ -54,7 +54,13 @@ func removeAll(ctx context.Context, dir string) error {
 		}
 		// Busy with groups, with processes, or both.
 		return false, subdirs(dir, func(sub string) error { return removeAll(ctx, sub) })
-	})
+	}
+	if done, err := try(); done || err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, busyWait)
+	defer cancel()
+	err := poll(ctx, try)
 	if ctx.Err() != nil && last != nil {
 		return last // says more than that time is up
 	}

@@ -231,7 +231,9 @@ func (g *Group) removeUnit(ctx context.Context) error {
 // emptied waits until there is no process in the unit and removes the groups in
 // it.
 func (g *Group) emptied(ctx context.Context) error {
-	err := poll(ctx, func() (bool, error) {
+	wait, cancel := context.WithTimeout(ctx, busyWait)
+	defer cancel()
+	err := poll(wait, func() (bool, error) {
 		populated, err := g.whole().populated()
 		return !populated, err
 	})
