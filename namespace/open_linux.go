@@ -1,6 +1,7 @@
 package namespace
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -58,6 +59,11 @@ func ofProcess(pidfd *os.File, kind Kind) (*Handle, error) {
 	f, err := sys.PidfdNamespace(pidfd, kind.String())
 	if errors.Is(err, syscall.ENOTTY) {
 		f, err = sys.ProcNamespace(pidfd, kind.String())
+		// There, a process that nobody has reaped still has its user namespace.
+		if exited, pollErr := sys.PidfdExited(pidfd); err == nil && (exited || pollErr != nil) {
+			f.Close()
+			err = cmp.Or(pollErr, error(syscall.ESRCH))
+		}
 	}
 	if err != nil {
 		return nil, explain(err, pidfd, kind)
