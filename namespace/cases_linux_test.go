@@ -32,9 +32,7 @@ const (
 // for it, so that no process of the machine is in the way.
 func TestCase_R04_ProcessReplaced(t *testing.T) {
 	testutil.RequireRoot(t)
-	if _, err := os.Stat("/proc/sys/kernel/ns_last_pid"); err != nil {
-		t.Skip("needs a kernel with CONFIG_CHECKPOINT_RESTORE: ", err)
-	}
+	testutil.RequireFeature(t, "ns_last_pid")
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), helperEnv+"=reuse-pid")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}

@@ -81,9 +81,7 @@ func TestDoUnsupported(t *testing.T) {
 }
 
 func TestDoUnprivileged(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("needs an ordinary user")
-	}
+	testutil.RequireFeature(t, "unprivileged")
 	err := here(t, namespace.Net).Do(func() error { t.Error("function was called"); return nil })
 	require.ErrorIs(t, err, fs.ErrPermission)
 }

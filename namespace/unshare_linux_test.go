@@ -87,9 +87,7 @@ func TestUnshareRefused(t *testing.T) {
 }
 
 func TestUnshareUnprivileged(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("needs an ordinary user")
-	}
+	testutil.RequireFeature(t, "unprivileged")
 	_, err := namespace.Unshare(namespace.Net, nil)
 	require.ErrorIs(t, err, fs.ErrPermission)
 	require.EqualError(t, err, "namespace: unshare net: unshare: operation not permitted")

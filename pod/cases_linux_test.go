@@ -127,12 +127,16 @@ func TestCase_R13_ExactExitStatus(t *testing.T) {
 // TestCase_R11_Orphans leaves 10,000 orphans to PID 1 of a shared PID namespace,
 // in a pod that may not have more than 128 processes, zombies included.
 func TestCase_R11_Orphans(t *testing.T) {
+	orphans := "10000"
+	if testing.Short() {
+		orphans = "1000"
+	}
 	ctx := testContext(t)
 	cfg := testConfig(t)
 	cfg.ShareProcessNamespace = true
 	cfg.Resources = sandbox.Resources{PIDs: 128}
 	root := busybox(t)
-	parent := sh("parent", root, `i=0; while [ $i -lt 10000 ]; do (: &) || exit 1; i=$((i+1)); done; echo $i`)
+	parent := sh("parent", root, `i=0; while [ $i -lt `+orphans+` ]; do (: &) || exit 1; i=$((i+1)); done; echo $i`)
 	parent.LogPath = filepath.Join(t.TempDir(), "log")
 	// The least that runs: it keeps the pod, and is asked in the end.
 	witness := sh("witness", root, forever)
@@ -157,7 +161,7 @@ func TestCase_R11_Orphans(t *testing.T) {
 		require.NoError(t, err)
 		most = max(most, stats.PIDs)
 	}
-	awaitLog(t, parent.LogPath, "10000\n")
+	awaitLog(t, parent.LogPath, orphans+"\n")
 	require.Less(t, most, int64(100))
 	require.Positive(t, most)
 	zombies, _ := run(t, container(t, p, "witness"), "sh", "-c", "cat /proc/[0-9]*/stat 2>/dev/null | grep -c ' Z '")

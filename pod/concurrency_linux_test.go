@@ -148,7 +148,11 @@ func TestCase_R20_Concurrency(t *testing.T) {
 		})
 	}
 
-	err := lives(ctx, spec, "main", 64, 1)
+	goroutines := 64
+	if testing.Short() {
+		goroutines = 16
+	}
+	err := lives(ctx, spec, "main", goroutines, 1)
 	for _, w := range workers {
 		require.Equal(t, "done", w.ReadLine())
 		require.NoError(t, w.Wait())

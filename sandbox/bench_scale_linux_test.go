@@ -61,9 +61,7 @@ func podLife(b *testing.B, cfg sandbox.Config, root string) {
 // ratio.
 func BenchmarkHostHeap(b *testing.B) {
 	const size = 4 << 30
-	if free := memAvailable(b); free < 2*size {
-		b.Skipf("needs %d bytes of free memory, has %d", 2*size, free)
-	}
+	testutil.RequireFeature(b, "memory-8GiB")
 	cfg := benchConfig(b)
 	sb := newSandboxB(b, cfg)
 	root := benchRoot(b)
@@ -117,19 +115,6 @@ var _ = testutil.Child("starter", func(args []string) {
 	}
 	runtime.KeepAlive(heap)
 })
-
-func memAvailable(b *testing.B) int {
-	b.Helper()
-	data, err := os.ReadFile("/proc/meminfo")
-	require.NoError(b, err)
-	for line := range strings.Lines(string(data)) {
-		var kib int
-		if _, err := fmt.Sscanf(line, "MemAvailable: %d kB", &kib); err == nil {
-			return kib << 10
-		}
-	}
-	return 0
-}
 
 // BenchmarkHelpers reports the memory, as PSS, of the keeper of one container
 // and of the PID 1 of a shared PID namespace.

@@ -24,9 +24,7 @@ const systemdSlice = "barepodtest.slice"
 // of its own: the cgroups library keeps its connection to systemd for good.
 func TestSystemd(t *testing.T) {
 	testutil.RequireRoot(t)
-	if _, err := os.Stat("/run/systemd/system"); err != nil {
-		t.Skip("needs systemd as init")
-	}
+	testutil.RequireFeature(t, "systemd")
 	t.Cleanup(func() { _ = exec.Command("systemctl", "stop", systemdSlice).Run() })
 	root := testutil.Rootfs(t, testutil.Tree{"bin": testutil.Applets("sh", "sleep", "cat", "true")})
 	for _, mode := range []string{"own", "shared"} {

@@ -22,23 +22,21 @@ import (
 
 // quotaFS is a file system that can limit projects.
 type quotaFS struct {
-	name, pkg string
-	mkfs      []string
-	on, off   string // mount options with which it does and does not
+	name    string
+	mkfs    []string
+	on, off string // mount options with which it does and does not
 }
 
 var quotaFileSystems = []quotaFS{
-	{"ext4", "e2fsprogs", []string{"mkfs.ext4", "-q", "-O", "quota,project", "-E", "quotatype=prjquota"}, "prjquota", "noquota"},
-	{"xfs", "xfsprogs", []string{"mkfs.xfs", "-q"}, "prjquota", "pqnoenforce"},
+	{"ext4", []string{"mkfs.ext4", "-q", "-O", "quota,project", "-E", "quotatype=prjquota"}, "prjquota", "noquota"},
+	{"xfs", []string{"mkfs.xfs", "-q"}, "prjquota", "pqnoenforce"},
 }
 
 // mount makes such a file system in an image file and mounts it.
 func (f quotaFS) mount(t *testing.T, options string) (storage string) {
 	t.Helper()
 	testutil.RequireRoot(t)
-	if _, err := exec.LookPath(f.mkfs[0]); err != nil {
-		t.Skipf("needs %s (Debian package %s)", f.mkfs[0], f.pkg)
-	}
+	testutil.RequireFeature(t, f.mkfs[0])
 	dir := t.TempDir()
 	image, at := filepath.Join(dir, "image"), filepath.Join(dir, "mnt")
 	require.NoError(t, os.WriteFile(image, nil, 0o600))
@@ -48,7 +46,7 @@ func (f quotaFS) mount(t *testing.T, options string) (storage string) {
 	require.NoError(t, os.Mkdir(at, 0o700))
 	out, err = exec.Command("mount", "-t", f.name, "-o", "loop,"+options, image, at).CombinedOutput()
 	if err != nil {
-		t.Skipf("needs loop devices, and %s with quotas in the kernel (CONFIG_QFMT_V2, CONFIG_XFS_QUOTA): %s", f.name, out)
+		testutil.LacksFeature(t, "quota."+f.name, string(out))
 	}
 	t.Cleanup(func() { require.NoError(t, unix.Unmount(at, 0)) })
 	storage = filepath.Join(at, "volumes")

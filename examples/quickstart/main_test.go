@@ -211,10 +211,7 @@ func TestOrdinaryUser(t *testing.T) {
 // with nothing else in its root directory.
 func TestLibraries(t *testing.T) {
 	testutil.RequireRoot(t)
-	goTool, err := exec.LookPath("go")
-	if err != nil {
-		t.Skip("needs the go command in PATH")
-	}
+	testutil.RequireFeature(t, "go")
 	for _, test := range []struct{ name, cgo, linked string }{
 		{"without cgo", "0", "(statically linked)"},
 		{"with cgo", "1", "(dynamically linked, with "},
@@ -224,7 +221,7 @@ func TestLibraries(t *testing.T) {
 				testutil.RequireFeature(t, "gcc")
 			}
 			exe := filepath.Join(t.TempDir(), podName)
-			build := exec.Command(goTool, "build", "-o", exe, ".")
+			build := exec.Command("go", "build", "-o", exe, ".")
 			build.Env = append(os.Environ(), "CGO_ENABLED="+test.cgo)
 			out, err := build.CombinedOutput()
 			require.NoError(t, err, "%s", out)

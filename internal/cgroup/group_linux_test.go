@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/barepod/barepod/internal/cgroup"
+	"github.com/barepod/barepod/internal/testutil"
 )
 
 func TestCreateOpenRemove(t *testing.T) {
@@ -92,9 +93,7 @@ func TestUnsupported(t *testing.T) {
 	_, err := (&cgroup.Host{}).Create(cgroup.Config{}, "a")
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 
-	if _, err := os.Stat("/run/systemd/system"); err == nil {
-		t.Skip("systemd is running")
-	}
+	testutil.RequireFeature(t, "no-systemd")
 	h := hosts(t)[0]
 	_, err = h.Create(cgroup.Config{Driver: cgroup.Systemd}, "a")
 	require.ErrorIs(t, err, errors.ErrUnsupported)

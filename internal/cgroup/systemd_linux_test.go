@@ -14,13 +14,21 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/barepod/barepod/internal/cgroup"
+	"github.com/barepod/barepod/internal/testutil"
 )
 
-// TestSystemd leads two lives of one pod through systemd. Only the machine's own
+// TestSystemd leads two lives of one pod through systemd, in a process of its own. Only the machine's own
 // hierarchies will do, as systemd uses them all.
 func TestSystemd(t *testing.T) {
-	if _, err := os.Stat("/run/systemd/system"); err != nil {
-		t.Skip("needs systemd as init")
+	testutil.RequireFeature(t, "systemd")
+	if os.Getenv(alone) == "" {
+		cmd := exec.Command("/proc/self/exe", "-test.run=^TestSystemd$", "-test.v")
+		cmd.Env = append(os.Environ(), alone+"=1")
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		require.Contains(t, string(out), "--- PASS: TestSystemd")
+		require.NoError(t, exec.Command("systemctl", "stop", "barepodtest.slice").Run())
+		return
 	}
 	h := hosts(t)[0]
 	cfg := cgroup.Config{Driver: cgroup.Systemd, Parent: "barepodtest.slice"}

@@ -3,12 +3,12 @@ package launch_test
 import (
 	"os"
 	"runtime/debug"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/barepod/barepod/internal/launch"
+	"github.com/barepod/barepod/internal/testutil"
 )
 
 // BenchmarkStart starts a program and waits for its end, from a small host
@@ -18,9 +18,7 @@ func BenchmarkStart(b *testing.B) {
 	b.Run("heap=0", benchmarkStart)
 	b.Run("heap=4GiB", func(b *testing.B) {
 		const size, page = 4 << 30, 4096
-		if available(b) < size+size/2 {
-			b.Skip("needs 6 GiB of memory")
-		}
+		testutil.RequireFeature(b, "memory-8GiB")
 		heap := make([]byte, size)
 		for i := 0; i < size; i += page {
 			heap[i] = 1
@@ -40,20 +38,6 @@ func benchmarkStart(b *testing.B) {
 		require.NoError(b, run.Reap())
 		require.NoError(b, run.Close())
 	}
-}
-
-// available is the memory that the machine has left, in bytes.
-func available(b *testing.B) int {
-	b.Helper()
-	info, err := os.ReadFile("/proc/meminfo")
-	require.NoError(b, err)
-	for line := range strings.Lines(string(info)) {
-		if f := strings.Fields(line); len(f) == 3 && f[0] == "MemAvailable:" {
-			return atoi(b, f[1]) << 10
-		}
-	}
-	b.Fatal("no MemAvailable in /proc/meminfo")
-	return 0
 }
 
 // BenchmarkImage compiles the largest program of these tests.

@@ -88,13 +88,7 @@ func TestStubs(t *testing.T) {
 			if goarch == runtime.GOARCH {
 				tool = "as"
 			}
-			if goarch == "amd64" && goarch != runtime.GOARCH {
-				if _, err := exec.LookPath(tool); err != nil {
-					t.Skipf("needs %s (Debian package binutils-x86-64-linux-gnu): %v", tool, err)
-				}
-			} else {
-				testutil.RequireFeature(t, tool)
-			}
+			testutil.RequireFeature(t, tool)
 			dir := t.TempDir()
 			out, err := exec.Command("sh", "stub/generate.sh", dir, goarch).CombinedOutput()
 			require.NoError(t, err, string(out))

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/barepod/barepod/internal/launch"
+	"github.com/barepod/barepod/internal/testutil"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -236,12 +237,12 @@ func build0() *launch.Program {
 func TestNumbers(t *testing.T) {
 	pkg, err := gobuild.Import("golang.org/x/sys/unix", ".", gobuild.FindOnly)
 	if err != nil || pkg.Dir == "" {
-		t.Skipf("needs the source of golang.org/x/sys: %v", err)
+		testutil.LacksFeature(t, "x-sys-source", err)
 	}
 	for column, goarch := range []string{"amd64", "arm64"} {
 		f, err := os.Open(filepath.Join(pkg.Dir, "zsysnum_linux_"+goarch+".go"))
 		if errors.Is(err, os.ErrNotExist) {
-			t.Skipf("needs the source of golang.org/x/sys: %v", err)
+			testutil.LacksFeature(t, "x-sys-source", err)
 		}
 		require.NoError(t, err)
 		defer f.Close()

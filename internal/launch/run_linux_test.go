@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -115,13 +114,6 @@ func TestRun(t *testing.T) {
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-func atoi(t testing.TB, s string) int {
-	t.Helper()
-	n, err := strconv.Atoi(s)
-	require.NoError(t, err)
-	return n
-}
-
 // receiveOne returns the next message, or why there is none.
 func receiveOne(run *launch.Run) string {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -150,9 +142,6 @@ func waitFor(t testing.TB, pid int) int {
 
 // TestRunARM64 runs each program on an emulated arm64.
 func TestRunARM64(t *testing.T) {
-	if runtime.GOARCH == "arm64" {
-		t.Skip("TestRun has run them on the real one")
-	}
 	testutil.RequireFeature(t, "qemu-aarch64-static")
 	for _, tt := range trials {
 		t.Run(tt.name, func(t *testing.T) {

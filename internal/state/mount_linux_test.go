@@ -193,9 +193,7 @@ func mkdir(t *testing.T, path string, mode fs.FileMode) {
 }
 
 func TestPrepareWithoutPrivileges(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("is for ordinary users")
-	}
+	testutil.RequireFeature(t, "unprivileged")
 	dir := filepath.Join(t.TempDir(), "state")
 	require.ErrorIs(t, state.Prepare(dir), fs.ErrPermission)
 	require.NoDirExists(t, dir)

@@ -85,6 +85,7 @@ func TestProcOpenRefuses(t *testing.T) {
 // TestCase_R14_PIDReuse has the number of a recorded process given to another.
 func TestCase_R14_PIDReuse(t *testing.T) {
 	testutil.RequireRoot(t)
+	testutil.RequireFeature(t, "ns_last_pid")
 	first := exec.Command("sleep", "60")
 	require.NoError(t, first.Start())
 	recorded, err := state.Identify(first.Process.Pid)
@@ -108,9 +109,7 @@ func TestCase_R14_PIDReuse(t *testing.T) {
 func takePID(t *testing.T, pid int) int {
 	t.Helper()
 	for range 200 {
-		if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(fmt.Sprint(pid-1)), 0); err != nil {
-			t.Skipf("needs a kernel with CONFIG_CHECKPOINT_RESTORE: %v", err)
-		}
+		require.NoError(t, os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(fmt.Sprint(pid-1)), 0))
 		cmd := exec.Command("sleep", "60")
 		require.NoError(t, cmd.Start())
 		if cmd.Process.Pid == pid {
@@ -155,22 +154,21 @@ func TestWaitPidfd(t *testing.T) {
 
 			// Many wait; those that give up do not disturb the others.
 			before := threadCount(t)
-			var waiters sync.WaitGroup
+			var waiters, quitters sync.WaitGroup
 			gaveUp, giveUp := context.WithCancel(ctx)
 			errs := make([]error, 200)
-			for i := range errs {
-				waiters.Go(func() {
-					if i%2 == 0 {
-						errs[i] = state.WaitPidfd(ctx, pidfd)
-					} else if err := state.WaitPidfd(gaveUp, pidfd); !errors.Is(err, context.Canceled) {
-						errs[i] = fmt.Errorf("gave up with %w", err)
+			for i := range len(errs) / 2 {
+				waiters.Go(func() { errs[2*i] = state.WaitPidfd(ctx, pidfd) })
+				quitters.Go(func() {
+					if err := state.WaitPidfd(gaveUp, pidfd); !errors.Is(err, context.Canceled) {
+						errs[2*i+1] = fmt.Errorf("gave up with %w", err)
 					}
 				})
 			}
 			time.Sleep(50 * time.Millisecond)
 			require.Less(t, threadCount(t)-before, 50, "a waiter takes no thread")
 			giveUp()
-			time.Sleep(10 * time.Millisecond)
+			quitters.Wait()
 			require.NoError(t, cmd.Process.Signal(syscall.SIGKILL))
 			waiters.Wait()
 			require.NoError(t, errors.Join(errs...))

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/barepod/barepod/internal/sys"
+	"github.com/barepod/barepod/internal/testutil"
 )
 
 // TestProcessNamespace opens each kind in both ways that there are.
@@ -33,7 +34,7 @@ func TestProcessNamespace(t *testing.T) {
 			byPidfd, err := sys.PidfdNamespace(pidfd, name)
 			if err != nil {
 				require.ErrorIs(t, err, syscall.ENOTTY)
-				t.Skip("needs Linux 6.11 for the ioctl")
+				testutil.LacksFeature(t, "pidfd-namespaces", err)
 			}
 			defer byPidfd.Close()
 			got, err = os.Readlink(sys.ProcPath(byPidfd))

@@ -16,7 +16,7 @@ import (
 // feature is something that not every machine has.
 type feature struct {
 	from  string       // what to do about it
-	probe func() error // why it is not there
+	probe func() error // why it is not there; nil if tests try it themselves
 }
 
 func debian(pkg string) string { return "Debian package " + pkg }
@@ -30,19 +30,82 @@ var features = map[string]feature{
 	"ip":                   {debian("iproute2"), command("ip")},
 	"nsenter":              {debian("util-linux"), command("nsenter")},
 	"unshare":              {debian("util-linux"), command("unshare")},
+	"go":                   {"the go command, with a build cache", probeGo},
+	"mkfs.ext4":            {debian("e2fsprogs"), command("mkfs.ext4")},
 	"mkfs.xfs":             {debian("xfsprogs"), command("mkfs.xfs")},
 	"as":                   {debian("binutils"), command("as")},
 	"aarch64-linux-gnu-as": {debian("binutils-aarch64-linux-gnu"), command("aarch64-linux-gnu-as")},
+	"x86_64-linux-gnu-as":  {debian("binutils-x86-64-linux-gnu"), command("x86_64-linux-gnu-as")},
 	"qemu-aarch64-static":  {debian("qemu-user-static"), command("qemu-aarch64-static")},
+
+	"unprivileged": {"an ordinary user", func() error {
+		if os.Geteuid() == 0 {
+			return errors.New("this is root")
+		}
+		return nil
+	}},
+	"x-sys-source": {"the source of golang.org/x/sys where go list finds it", nil},
+	"memory-8GiB":  {"8 GiB of free memory", func() error { return probeMemory(8 << 30) }},
 
 	"overlay":          {"a kernel with CONFIG_OVERLAY_FS", probeOverlay},
 	"ipv6":             {"a kernel with IPv6 on", readable("/proc/sys/net/ipv6/conf/all/disable_ipv6")},
 	"cgroup":           {"a cgroup hierarchy on /sys/fs/cgroup that may be written", probeCgroup},
 	"cgroup2":          {"a cgroup v2 hierarchy with the memory and pids controllers", probeCgroup2},
-	"cgroup.kill":      {"cgroup v2 and Linux 5.14", probeCgroupKill},
+	"cgroup.freeze":    {"a cgroup v2 hierarchy", probeCgroupFile("cgroup.freeze")},
+	"cgroup.kill":      {"cgroup v2 and Linux 5.14", probeCgroupFile("cgroup.kill")},
 	"memory.oom":       {"a memory controller, v1 or v2, that counts OOM kills", probeOOM},
+	"keyrings":         {"a kernel with CONFIG_KEYS", probeKeyrings},
+	"ns_last_pid":      {"a kernel with CONFIG_CHECKPOINT_RESTORE", readable("/proc/sys/kernel/ns_last_pid")},
+	"memfd_noexec":     {"Linux 6.3", readable("/proc/sys/vm/memfd_noexec")},
+	"pidfd-namespaces": {"Linux 6.11", nil},
+	"quota.ext4":       {"loop devices, and ext4 in a kernel with CONFIG_QFMT_V2", nil},
+	"quota.xfs":        {"loop devices, and XFS in a kernel with CONFIG_XFS_QUOTA", nil},
+	"systemd":          {"systemd as init", probeSystemd},
+	"no-systemd": {"another init than systemd", func() error {
+		if probeSystemd() == nil {
+			return errors.New("systemd is running")
+		}
+		return nil
+	}},
 	"CAP_SYS_RESOURCE": {"root with this capability", capability(unix.CAP_SYS_RESOURCE)},
 	"CAP_SYS_ADMIN":    {"root with this capability", capability(unix.CAP_SYS_ADMIN)},
+}
+
+func probeSystemd() error { _, err := os.Stat("/run/systemd/system"); return err }
+
+func probeKeyrings() error {
+	if _, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, false); errors.Is(err, unix.ENOSYS) {
+		return os.NewSyscallError("keyctl", err)
+	}
+	return nil
+}
+
+// probeMemory reports whether so many bytes can be used without swapping.
+func probeMemory(size uint64) error {
+	info, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return err
+	}
+	var available uint64
+	for line := range strings.Lines(string(info)) {
+		if value, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
+			if _, err := fmt.Sscanf(value, "%d kB", &available); err != nil {
+				return err
+			}
+		}
+	}
+	if available<<10 < size {
+		return fmt.Errorf("%d MiB are free", available>>10)
+	}
+	return nil
+}
+
+func probeGo() error {
+	cache, err := exec.Command("go", "env", "GOCACHE").Output()
+	if err != nil {
+		return err
+	}
+	return os.MkdirAll(strings.TrimSpace(string(cache)), 0o755)
 }
 
 func command(name string) func() error {
@@ -137,15 +200,18 @@ func probeCgroup2() error {
 	return inCgroup(parent, func(string) error { return nil })
 }
 
-func probeCgroupKill() error {
-	parent, err := cgroup2Mount()
-	if err != nil {
-		return err
+// probeCgroupFile looks for a file of each group but the root.
+func probeCgroupFile(name string) func() error {
+	return func() error {
+		parent, err := cgroup2Mount()
+		if err != nil {
+			return err
+		}
+		return inCgroup(parent, func(dir string) error {
+			_, err := os.Stat(filepath.Join(dir, name))
+			return err
+		})
 	}
-	return inCgroup(parent, func(dir string) error {
-		_, err := os.Stat(filepath.Join(dir, "cgroup.kill"))
-		return err
-	})
 }
 
 // probeOOM looks for the counter of OOM kills: in memory.oom_control from 4.13.

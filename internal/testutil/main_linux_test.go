@@ -130,7 +130,7 @@ func cgroupsNamed(name string) []string {
 func TestFixture(t *testing.T) {
 	name := os.Getenv(fixture)
 	if name == "" {
-		t.Skip("only in the process that TestMainReports starts")
+		return // it leaks only in the process that TestMainReports starts
 	}
 	leaks[name].leak(t)
 }

@@ -1,6 +1,7 @@
 package testutil
 
 import (
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -17,7 +18,7 @@ func RequireRoot(t testing.TB) {
 		t.Fatal("BAREPOD_REQUIRE says that tests run as root here")
 	}
 	rootSkips.Add(1)
-	t.Skip("needs root: run with `go test -exec sudo ./...`")
+	t.Skip("needs root (`go test -exec sudo ./...`)")
 }
 
 // RequireFeature skips the test unless the machine has the feature, which is
@@ -29,14 +30,36 @@ func RequireFeature(t testing.TB, name string) {
 	if !ok {
 		t.Fatalf("BUG: testutil knows no feature %q", name)
 	}
-	err := f.probe()
-	if err == nil {
-		return
+	if f.probe == nil {
+		t.Fatalf("BUG: %q is tried out by the test itself", name)
 	}
+	if err := f.probe(); err != nil {
+		skip(t, name, f, err)
+	}
+}
+
+// LacksFeature skips the test for lack of a feature of that table which the test
+// itself has tried out, because doing so is most of the test.
+func LacksFeature(t testing.TB, name string, why any) {
+	t.Helper()
+	f, ok := features[name]
+	if !ok || f.probe != nil {
+		t.Fatalf("BUG: testutil knows no feature %q that a test tries out", name)
+	}
+	skip(t, name, f, why)
+}
+
+func skip(t testing.TB, name string, f feature, why any) {
+	t.Helper()
 	if required(name) {
-		t.Fatalf("BAREPOD_REQUIRE says that this machine has %s: %v", name, err)
+		t.Fatalf("BAREPOD_REQUIRE says that this machine has %s: %v", name, why)
 	}
-	t.Skipf("needs %s (%s): %v", name, f.from, err)
+	t.Skipf("needs %s (%s): %v", name, f.from, why)
+}
+
+// Features lists all names that skipped tests can say they need.
+func Features() []string {
+	return append(slices.Sorted(maps.Keys(features)), "root")
 }
 
 // required reports whether skipping for lack of the feature is a failure.
