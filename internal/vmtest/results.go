@@ -198,7 +198,10 @@ func (c *conversion) ended(name, action string) {
 			fmt.Fprint(c.results.out, text)
 		}
 	}
-	c.results.tests[test{c.pkg, name}] = v
+	t := test{c.pkg, name}
+	if c.results.tests[t].action != "fail" { // with -count, once is enough
+		c.results.tests[t] = v
+	}
 }
 
 // rest is the output of what has not ended, and of the package.
