@@ -26,6 +26,7 @@ var numbers = map[string][2]int{
 	"getppid":        {110, 173},
 	"keyctl":         {250, 219},
 	"mkdirat":        {258, 34},
+	"mknodat":        {259, 33},
 	"mount":          {165, 40},
 	"mount_setattr":  {442, 442},
 	"move_mount":     {429, 429},
