@@ -2,6 +2,7 @@ package namespace
 
 import (
 	"errors"
+	"os"
 
 	"github.com/barepod/barepod/internal/feature"
 	"github.com/barepod/barepod/internal/sys"
@@ -14,12 +15,14 @@ func unshare(kinds Kind, setup func() error) (Set, error) {
 	var set Set
 	err := visit{
 		enter: func() error {
-			if err := sys.Unshare(int(kinds)); err != nil {
-				return wrap("unshare", kinds, "", err)
-			}
 			// Opened before setup, which may leave the mount table without /proc.
-			var err error
-			set, err = ofThisThread(kinds)
+			self, err := sys.ThreadNamespaces()
+			if err == nil {
+				err = errors.Join(unshareThread(self, kinds), self.Close())
+			}
+			if err == nil {
+				set, err = ofThisThread(kinds)
+			}
 			return wrap("unshare", kinds, "", err)
 		},
 		work: func() error {
@@ -37,6 +40,24 @@ func unshare(kinds Kind, setup func() error) (Set, error) {
 		err = errors.Join(err, closeErr)
 	}
 	return nil, err // setup's very own, as a rule
+}
+
+// unshareThread gives the calling thread new namespaces; self is its
+// sys.ThreadNamespaces.
+func unshareThread(self *os.File, kinds Kind) error {
+	if err := sys.Unshare(int(kinds &^ Mount)); err != nil || !kinds.Has(Mount) {
+		return err
+	}
+	outer, err := sys.OpenAt(self, Mount.String())
+	if err != nil {
+		return err
+	}
+	defer outer.Close()
+	made, err := sys.UnshareMount(self, outer)
+	if err != nil {
+		return err
+	}
+	return made.Close()
 }
 
 // makeable returns the reason why a Go program cannot make kinds by itself.

@@ -131,10 +131,15 @@ func (a *anchor) assemble() error {
 		return err
 	}
 
-	if err := errors.Join(sys.Setns(a.nursery.File(), int(namespace.Mount)), sys.Unshare(int(namespace.Mount))); err != nil {
+	outer, err := sys.OpenAt(self, "mnt")
+	if err != nil {
 		return err
 	}
-	mnt, err := sys.OpenAt(self, "mnt")
+	files.add(outer)
+	if err := sys.Setns(a.nursery.File(), int(namespace.Mount)); err != nil {
+		return err
+	}
+	mnt, err := sys.UnshareMount(self, outer)
 	if err != nil {
 		return err
 	}

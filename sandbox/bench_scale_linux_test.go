@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -166,4 +167,9 @@ func procField(b *testing.B, path, key string) int {
 	}
 	b.Fatalf("no %s in %s", key, path)
 	return 0
+}
+
+func median(d []time.Duration) time.Duration {
+	slices.Sort(d)
+	return d[len(d)/2]
 }
