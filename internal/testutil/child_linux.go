@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -45,6 +46,9 @@ func runChild() {
 		exit(fmt.Errorf("no child named %s", name))
 	}
 	f(os.Args[2:])
+	if os.Getenv("GOCOVERDIR") == "" {
+		syscall.Exit(0) // os.Exit complains of that, if the binary counts coverage
+	}
 	os.Exit(0)
 }
 

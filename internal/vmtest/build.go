@@ -66,10 +66,11 @@ func (b binaries) build(ctx context.Context, pkgs []pkg) error {
 	if err := b.goCommand(ctx, env, append([]string{"build", "-o", b.path(b.extra)}, append(flags, "./"+b.extra)...)); err != nil {
 		return err
 	}
-	if b.cover {
-		flags = append(flags, "-cover", "-covermode=atomic", "-coverpkg=./...")
-	}
 	for _, p := range pkgs {
+		flags := flags[:len(flags):len(flags)]
+		if b.counts(p) {
+			flags = append(flags, "-cover", "-covermode=atomic", "-coverpkg=./...")
+		}
 		at := b.path(p.dir) + ".test"
 		if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
 			return err
@@ -80,6 +81,10 @@ func (b binaries) build(ctx context.Context, pkgs []pkg) error {
 	}
 	return nil
 }
+
+// counts reports whether a test binary counts what it covers. Those of examples do
+// not: their programs run in places where counting complains.
+func (b binaries) counts(p pkg) bool { return b.cover && !strings.HasPrefix(p.dir, "examples/") }
 
 func (b binaries) path(dir string) string { return filepath.Join(b.dir, filepath.FromSlash(dir)) }
 
@@ -99,7 +104,7 @@ func (b binaries) programs(pkgs []pkg, bin, module string, args []string) []run.
 	for _, p := range pkgs {
 		list = append(list, run.Program{
 			Name: p.importPath, Path: path.Join(bin, p.dir) + ".test", Dir: path.Join(module, p.dir),
-			Args: append([]string{"-test.v=test2json", "-test.paniconexit0"}, args...), Profile: b.cover,
+			Args: append([]string{"-test.v=test2json", "-test.paniconexit0"}, args...), Profile: b.counts(p),
 		})
 	}
 	return append(list, run.Program{Name: b.extra, Path: path.Join(bin, b.extra), Dir: module})

@@ -38,14 +38,16 @@ func (p Plan) runOne(ctx context.Context, program Program, send func(Message) er
 	}
 	args := append(p.Wrap[:len(p.Wrap):len(p.Wrap)], program.Path)
 	args = append(args, program.Args...)
+	env := append(p.Env[:len(p.Env):len(p.Env)], "PWD="+program.Dir)
 	at := filepath.Join(dir, "profile")
 	if program.Profile {
 		args = append(args, "-test.coverprofile="+at)
+		env = append(env, "GOCOVERDIR="+dir) // for processes that the tests start
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Dir, cmd.Env = program.Dir, append(p.Env[:len(p.Env):len(p.Env)], "PWD="+program.Dir)
+	cmd.Dir, cmd.Env = program.Dir, env
 	cmd.WaitDelay = 10 * time.Second // for processes that it leaves with its output
 	out := &output{program.Name, send}
 	cmd.Stdout, cmd.Stderr = out, out // the same: what is written first comes first
