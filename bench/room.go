@@ -23,9 +23,8 @@ import (
 // room is where everything of one run is: a directory, with a tmpfs for state
 // as /run is one, and a cgroup.
 //
-// This program stays in the machine's mount namespace: Linux 6.18 numbers
-// namespaces for each processor apart, and in any other one lets a younger mount
-// namespace be pinned only if the numbers happen to be in order (ELOOP).
+// This program stays in the machine's mount namespace: in another one the floor
+// could not always pin its own, see internal/sys.UnshareMount.
 type room struct {
 	dir   string // on disk
 	state string // on tmpfs
