@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // judge returns all that is wrong with what machines did: what failed, what was
@@ -43,11 +44,18 @@ func judge(all []*results, complete bool) []string {
 	return wrong
 }
 
-// count says how many tests passed and were skipped.
-func (r *results) count() string {
+// count says how many tests passed and were skipped on a machine, and how long it
+// ran.
+func count(all []*results, m machine) string {
 	n := map[string]int{}
-	for _, v := range r.tests {
-		n[v.action]++
+	var longest time.Duration
+	for _, r := range all {
+		if r.machine == m {
+			longest = max(longest, r.took)
+			for _, v := range r.tests {
+				n[v.action]++
+			}
+		}
 	}
-	return fmt.Sprintf("%d passed, %d failed, %d skipped", n["pass"], n["fail"], n["skip"])
+	return fmt.Sprintf("%d passed, %d failed, %d skipped in %.0f s", n["pass"], n["fail"], n["skip"], longest.Seconds())
 }

@@ -5,10 +5,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/barepod/barepod/internal/testutil"
+	"github.com/barepod/barepod/internal/vmtest/run"
 )
 
 func TestMain(m *testing.M) { testutil.Main(m) }
@@ -36,4 +38,24 @@ func TestParse(t *testing.T) {
 	require.Equal(t, []string{"./pod", "./volume"}, opt.patterns)
 	_, err = parse([]string{"-machine", "vax"})
 	require.EqualError(t, err, `no machine "vax": there are host,user,debian,systemd`)
+}
+
+func TestSplit(t *testing.T) {
+	names := func(parts []run.Plan) [][]string {
+		var all [][]string
+		for _, p := range parts {
+			require.Equal(t, time.Minute, p.Timeout)
+			var list []string
+			for _, program := range p.Programs {
+				list = append(list, program.Name)
+			}
+			all = append(all, list)
+		}
+		return all
+	}
+	plan := run.Plan{Timeout: time.Minute, Programs: []run.Program{{Name: "m/a"}, {Name: "m/sandbox"}, {Name: "m/z"}}}
+	require.Equal(t, [][]string{{"m/sandbox"}, {"m/a", "m/z"}}, names(split(plan)))
+	require.Equal(t, "m/sandbox", plan.Programs[1].Name, "the plan itself stays as it is")
+	plan.Programs = plan.Programs[:1]
+	require.Equal(t, [][]string{{"m/a"}}, names(split(plan)))
 }

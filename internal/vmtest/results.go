@@ -39,11 +39,13 @@ type results struct {
 	pending map[string]bool // programs that have not ended
 	current *conversion
 	ended   bool
+	start   time.Time
+	took    time.Duration
 }
 
 func newResults(m machine, plan run.Plan, out io.Writer, verbose bool, test2json string) *results {
 	r := &results{
-		machine: m, tests: map[test]verdict{}, pending: map[string]bool{},
+		machine: m, tests: map[test]verdict{}, pending: map[string]bool{}, start: time.Now(),
 		out: out, verbose: verbose, test2json: test2json,
 	}
 	for _, p := range plan.Programs {
@@ -107,6 +109,7 @@ func (r *results) fail(what string) { r.failures = append(r.failures, r.machine.
 
 // close counts what did not run as failed. The error is of the machine.
 func (r *results) close(err error) {
+	r.took = time.Since(r.start)
 	if r.current != nil {
 		err = errors.Join(err, r.current.close())
 		fmt.Fprint(r.out, r.current.rest())
