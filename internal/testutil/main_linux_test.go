@@ -50,7 +50,9 @@ var leaks = map[string]struct {
 		require.NoError(t, exec.Command("sleep", "8").Start())
 	}, want: " sleep (state "},
 	"zombie": {leak: func(t *testing.T) {
-		require.NoError(t, exec.Command("true").Start())
+		cmd := exec.Command("true")
+		require.NoError(t, cmd.Start())
+		require.NoError(t, unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil))
 	}, want: "(state Z)"},
 	"file": {leak: func(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(os.TempDir(), "forgotten"), nil, 0o600))
