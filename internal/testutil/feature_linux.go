@@ -28,6 +28,8 @@ var features = map[string]feature{
 	"gcc":                  {debian("gcc"), command("gcc")},
 	"sudo":                 {debian("sudo"), command("sudo")},
 	"ip":                   {debian("iproute2"), command("ip")},
+	"nft":                  {debian("nftables"), command("nft")},
+	"iperf3":               {debian("iperf3"), command("iperf3")},
 	"nsenter":              {debian("util-linux"), command("nsenter")},
 	"unshare":              {debian("util-linux"), command("unshare")},
 	"go":                   {"the go command, with a build cache", probeGo},

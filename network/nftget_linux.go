@@ -1,0 +1,86 @@
+package network
+
+import (
+	"errors"
+	"syscall"
+
+	mdnetlink "github.com/mdlayher/netlink"
+)
+
+// Numbers of nf_tables that package syscall lacks (linux/netfilter/nf_tables.h).
+const (
+	nftSubsystem        = 10
+	nftMsgGetSetElem    = 13
+	nftaListTable       = 1
+	nftaListSet         = 2
+	nftaListElements    = 3
+	nftaElemKey         = 1
+	nftaElemData        = 2
+	nftaDataValue       = 1
+	nfprotoInet         = 1
+	netlinkNetfilter    = 12
+	nlaNested           = 1 << 15
+	sizeofNfgenmsg      = 4
+	nftaListElementItem = 1
+)
+
+// find asks the kernel for one element, and returns the value that a map has for
+// it. It is ENOENT if there is none. github.com/google/nftables has only the dump
+// of a whole set.
+func (e element) find() ([]byte, error) {
+	c, err := mdnetlink.Dial(netlinkNetfilter, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	ae := mdnetlink.NewAttributeEncoder()
+	ae.String(nftaListTable, tableName)
+	ae.String(nftaListSet, e.set.Name)
+	ae.Nested(nftaListElements, func(ae *mdnetlink.AttributeEncoder) error {
+		ae.Nested(nftaListElementItem, func(ae *mdnetlink.AttributeEncoder) error {
+			ae.Nested(nftaElemKey, func(ae *mdnetlink.AttributeEncoder) error {
+				ae.Bytes(nftaDataValue, e.Key)
+				return nil
+			})
+			return nil
+		})
+		return nil
+	})
+	body, err := ae.Encode()
+	if err != nil {
+		return nil, err
+	}
+	replies, err := c.Execute(mdnetlink.Message{
+		Header: mdnetlink.Header{Type: nftSubsystem<<8 | nftMsgGetSetElem, Flags: mdnetlink.Request},
+		Data:   append([]byte{nfprotoInet, 0, 0, 0}, body...),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(replies) == 0 || len(replies[0].Data) < sizeofNfgenmsg {
+		return nil, errors.Join(syscall.EBADMSG)
+	}
+	return elementValue(replies[0].Data[sizeofNfgenmsg:])
+}
+
+// elementValue returns the value of the only element in a message.
+func elementValue(msg []byte) (value []byte, err error) {
+	path := []uint16{nftaListElements, nftaListElementItem, nftaElemData, nftaDataValue}
+	b := msg
+	for _, kind := range path {
+		attrs, err := mdnetlink.UnmarshalAttributes(b)
+		if err != nil {
+			return nil, err
+		}
+		b = nil
+		for _, a := range attrs {
+			if a.Type&^nlaNested == kind {
+				b = a.Data
+			}
+		}
+		if b == nil { // a set has no values
+			return nil, nil
+		}
+	}
+	return b, nil
+}
