@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/barepod/barepod/internal/fault"
@@ -50,7 +51,7 @@ func attach(ctx context.Context, p Pod, ns *namespace.Handle, networks Attachmen
 			err = u.Unwind(ctx, err)
 		}
 	}()
-	host, pod, err := dialBoth(ns)
+	host, pod, err := dialBoth(ns, networks)
 	if err != nil {
 		return r, err
 	}
@@ -83,13 +84,16 @@ func (l Attachments) bridges() []Bridge {
 // dialBoth opens a socket on the host, and one in the pod, whose interfaces will
 // have the settings that are set on the way: they listen to no router (CVE-2020-10749)
 // and use an IPv6 address at once.
-func dialBoth(ns *namespace.Handle) (host, pod *conn, err error) {
+func dialBoth(ns *namespace.Handle, networks Attachments) (host, pod *conn, err error) {
 	if host, err = dial(); err != nil {
 		return nil, nil, err
 	}
 	err = ns.Do(func() error {
-		for name, value := range map[string]string{"disable_ipv6": "0", "accept_ra": "0", "accept_redirects": "0", "accept_dad": "0"} {
-			if err := setSysctl("net/ipv6/conf/default/"+name, value); ignore(err, fs.ErrNotExist) != nil {
+		for _, name := range inside6 {
+			if !slices.ContainsFunc(networks.bridges(), func(b Bridge) bool { return b.complete().subnetOf(false) != nil }) {
+				break
+			}
+			if err := setSysctl("net/ipv6/conf/default/"+name, "0"); ignore(err, fs.ErrNotExist) != nil {
 				return err
 			}
 		}
@@ -101,6 +105,10 @@ func dialBoth(ns *namespace.Handle) (host, pod *conn, err error) {
 	}
 	return host, pod, nil
 }
+
+// inside6 are what is off for a pod's interfaces with IPv6, the first being IPv6
+// that is off.
+var inside6 = []string{"disable_ipv6", "accept_ra", "accept_redirects", "accept_dad"}
 
 // attaching is the work on one interface.
 type attaching struct {

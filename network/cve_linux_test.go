@@ -60,11 +60,16 @@ func TestCVE_2020_10749_RouterAdvertisements(t *testing.T) {
 	}
 
 	run(t, control.ns, "sysctl", "-q", "-w", "net.ipv6.conf.wire0.accept_ra=1")
-	sendRA(h.ns, "wire0")
-	eventually(t, func() bool { return strings.Contains(addrs(control.ns), "2001:db8:bad:") }, "the advertisement is a good one")
+	eventually(t, func() bool {
+		sendRA(h.ns, "wire0") // good once its sender has a link-local address
+		return strings.Contains(addrs(control.ns), "2001:db8:bad:")
+	}, "the advertisement is a good one")
 
-	sendRA(evil.ns, "eth0")
-	time.Sleep(100 * time.Millisecond)
+	eventually(t, func() bool { return strings.Contains(addrs(evil.ns), "fe80::") }, "a sender that would be believed")
+	for range 3 {
+		sendRA(evil.ns, "eth0")
+		time.Sleep(30 * time.Millisecond)
+	}
 	require.NotContains(t, addrs(victim.ns), "bad")
 	require.NotContains(t, addrs(h.ns), "bad")
 	for _, ns := range []struct {
@@ -107,6 +112,8 @@ func TestForwardingKeepsRoutes(t *testing.T) {
 	run(t, h.ns, "sysctl", "-q", "-w", "net.ipv6.conf.wire0.accept_ra=1")
 	h.attach(t, network.Bridge{})
 	require.Equal(t, "1", strings.TrimSpace(run(t, h.ns, "cat", "/proc/sys/net/ipv6/conf/all/forwarding")))
-	require.NoError(t, router.ns.Do(func() error { return routerAdvertisement("wire0") }))
-	eventually(t, func() bool { return strings.Contains(run(t, h.ns, "ip", "-6", "route"), "2001:db8:bad::/64") }, "the host goes on listening")
+	eventually(t, func() bool {
+		require.NoError(t, router.ns.Do(func() error { return routerAdvertisement("wire0") }))
+		return strings.Contains(run(t, h.ns, "ip", "-6", "route"), "2001:db8:bad::/64")
+	}, "the host goes on listening")
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"testing"
 )
@@ -26,6 +27,7 @@ func MainInOwnNet(m *testing.M) {
 		Main(m)
 		return
 	}
+	runtime.LockOSThread() // which the death signal is tied to
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), ownNetEnv+"=1")
