@@ -1,6 +1,9 @@
 package network
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Result is the network that a pod has got: plain data, which survives JSON.
 type Result struct {
@@ -41,4 +44,14 @@ func (r Result) Addresses() []netip.Addr {
 		}
 	}
 	return all
+}
+
+// Clone returns a copy that shares no memory with r.
+func (r Result) Clone() Result {
+	r.Interfaces = slices.Clone(r.Interfaces)
+	for i := range r.Interfaces {
+		r.Interfaces[i].Addresses = slices.Clone(r.Interfaces[i].Addresses)
+		r.Interfaces[i].Routes = slices.Clone(r.Interfaces[i].Routes)
+	}
+	return r
 }

@@ -57,7 +57,7 @@
 //   - The first process of a PID namespace, which a container's is unless the pod
 //     shares its process IDs, gets only those signals that it has a handler for.
 //     One that has none for its stop signal is killed after the grace period.
-//   - Restart policies, init containers, probes, life cycle hooks and networks
-//     are for the caller.
+//   - Restart policies, init containers, probes and life cycle hooks are for the
+//     caller.
 //   - The limitations of package sandbox.
 package pod

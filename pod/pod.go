@@ -184,7 +184,7 @@ func (p *Pod) Status(ctx context.Context) (Status, error) {
 }
 
 func (p *Pod) status(ctx context.Context) (Status, error) {
-	s := Status{ID: p.ID(), Name: p.Name(), Phase: PhaseUnknown}
+	s := Status{ID: p.ID(), Name: p.Name(), Phase: PhaseUnknown, PodIPs: p.sb.Network().Addresses()}
 	for _, c := range p.containers {
 		cs, err := c.status(ctx)
 		if err != nil {

@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"net/netip"
 	"syscall"
 	"time"
 
@@ -9,9 +10,11 @@ import (
 
 // Status is a pod as it is now.
 type Status struct {
-	ID         string            `json:"id"`
-	Name       string            `json:"name"`
-	Phase      Phase             `json:"phase"`
+	ID    string `json:"id"`
+	Name  string `json:"name"`
+	Phase Phase  `json:"phase"`
+	// PodIPs are the pod's addresses, those of eth0 first.
+	PodIPs     []netip.Addr      `json:"podIPs,omitempty"`
 	Containers []ContainerStatus `json:"containers"` // in the order of the Spec
 }
 

@@ -14,12 +14,8 @@ import (
 	"github.com/barepod/barepod/volume"
 )
 
-// contextKinds are the namespaces that a pod's containers share and that a Go
-// program can make.
-const contextKinds = namespace.Net | namespace.IPC | namespace.UTS
-
 // ownKinds are those of contextKinds that the pod does not take from the host.
-func (c *Config) ownKinds() namespace.Kind { return contextKinds &^ c.HostNamespaces }
+func (c *Config) ownKinds() namespace.Kind { return contextKinds &^ c.fromHost() }
 
 // anchor is what is put into a pod's private mount namespace; all of it is
 // detached until then, so that the kernel frees it if we die.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/barepod/barepod/internal/cgroup"
 	"github.com/barepod/barepod/namespace"
+	"github.com/barepod/barepod/network"
 	"github.com/barepod/barepod/volume"
 )
 
@@ -39,9 +40,14 @@ type Config struct {
 	// Empty means DefaultDataDir.
 	DataDir string `json:"dataDir,omitempty"`
 
-	// HostNamespaces are namespaces that are not made but taken from the host:
-	// net, ipc, uts or pid. Zero, the default, means that all are the pod's
-	// own. With a host namespace the containers see and can disturb the host.
+	// Networks say how the pod is attached to networks: by nothing but its own
+	// loopback, which is the default, a network.Bridge or several, or
+	// network.Host, with which it has the host's network namespace.
+	Networks network.Attachments `json:"networks,omitempty"`
+	// HostNamespaces are further namespaces that are not made but taken from
+	// the host: ipc, uts or pid. Zero, the default, means that all are the
+	// pod's own. With a host namespace the containers see and can disturb the
+	// host.
 	HostNamespaces namespace.Kind `json:"hostNamespaces,omitempty"`
 	// ShareProcessNamespace puts all containers into one PID namespace, with a
 	// PID 1 of a few KiB that reaps. Otherwise each container has its own.

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/barepod/barepod/namespace"
+	"github.com/barepod/barepod/network"
 	"github.com/barepod/barepod/sandbox"
 	"github.com/barepod/barepod/volume"
 )
@@ -17,7 +18,8 @@ import (
 func fullConfig() sandbox.Config {
 	return sandbox.Config{
 		ID: "id", Name: "web", Hostname: "web.example.com", StateDir: "/s", DataDir: "/d",
-		HostNamespaces: namespace.Net | namespace.IPC, ShareProcessNamespace: true, ShmSize: 1 << 20,
+		Networks:       network.Attachments{network.Bridge{Ports: []network.Port{{HostPort: 80}}}},
+		HostNamespaces: namespace.UTS | namespace.IPC, ShareProcessNamespace: true, ShmSize: 1 << 20,
 		Sysctls: map[string]string{"kernel.domainname": "example.com"},
 		DNS: sandbox.DNS{
 			Policy: sandbox.DNSNone, Nameservers: []netip.Addr{netip.MustParseAddr("10.0.0.10")},
@@ -49,9 +51,9 @@ func TestConfigJSON(t *testing.T) {
 	data, err := json.Marshal(sandbox.Config{Name: "web"})
 	require.NoError(t, err)
 	require.JSONEq(t, `{"name":"web"}`, string(data))
-	data, err = json.Marshal(sandbox.Config{Name: "web", HostNamespaces: namespace.Net | namespace.PID})
+	data, err = json.Marshal(sandbox.Config{Name: "web", HostNamespaces: namespace.IPC | namespace.PID, Networks: network.Attachments{network.Host{}}})
 	require.NoError(t, err)
-	require.JSONEq(t, `{"name":"web","hostNamespaces":"net,pid"}`, string(data))
+	require.JSONEq(t, `{"name":"web","networks":[{"type":"Host"}],"hostNamespaces":"ipc,pid"}`, string(data))
 }
 
 func TestConfigComplete(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/barepod/barepod/internal/testutil"
+	"github.com/barepod/barepod/network"
 	"github.com/barepod/barepod/sandbox"
 	"github.com/barepod/barepod/volume"
 )
@@ -65,6 +67,9 @@ func forEachCrash(t *testing.T, p plan) {
 		}
 		require.Equal(t, files, names(t, filepath.Dir(p.Config.StateDir)))
 		requireNothingLeft(t, before, p.Config)
+		if len(p.Config.Networks) > 0 {
+			requireNetworkOf(t, p.Config.StateDir, "bystander")
+		}
 	}
 	before, files := testutil.Snapshot(), names(t, filepath.Dir(p.Config.StateDir))
 	p.prepare(t)
@@ -92,6 +97,8 @@ func forEachCrash(t *testing.T, p plan) {
 	if len(p.Config.Volumes) == 0 {
 		known = slices.DeleteFunc(known, func(s string) bool { return strings.HasSuffix(s, ".volume") })
 	}
+	// Those of package network are tested there, one by one.
+	points = slices.DeleteFunc(points, func(s string) bool { return strings.HasPrefix(s, "attach.") || strings.HasPrefix(s, "detach.") })
 	slices.Sort(known)
 	slices.Sort(points)
 	require.Equal(t, known, slices.Compact(points), "the points are not those that this test knows")
@@ -104,6 +111,9 @@ func crashVariants(t testing.TB) map[string]sandbox.Config {
 		"plain":  {},
 		"shared": {ShareProcessNamespace: true, Volumes: everyVolume(t)},
 		"dying":  {ShareProcessNamespace: true, DieWithCreator: true},
+		"network": {Networks: network.Attachments{network.Bridge{
+			Isolate: true, Ports: []network.Port{{HostPort: 8080}, {HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: 53, Range: 2, Protocol: network.UDP}},
+		}}},
 	}
 }
 
@@ -119,6 +129,10 @@ func crashPlan(t *testing.T, op string, cfg sandbox.Config) plan {
 		return p
 	}
 	own.ID = "bystander"
+	if len(cfg.Networks) > 0 {
+		own.Networks = network.Attachments{network.Bridge{}}
+		t.Cleanup(func() { require.NoError(t, sandbox.Sweep(context.Background(), own.StateDir)) })
+	}
 	sb := newSandbox(t, own)
 	main := idle(t, sb, sandbox.Dir{Path: p.Root}, "main")
 	t.Cleanup(func() {
@@ -138,6 +152,9 @@ func TestCrash(t *testing.T) {
 	for name, cfg := range crashVariants(t) {
 		for _, op := range []string{"new", "start", "restart", "exec", "kill", "remove"} {
 			if name == "dying" { // with whoever prepares it
+				continue
+			}
+			if name == "network" && op != "new" && op != "remove" { // as without
 				continue
 			}
 			t.Run(name+"/"+op, func(t *testing.T) { forEachCrash(t, crashPlan(t, op, cfg)) })

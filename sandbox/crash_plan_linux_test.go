@@ -35,11 +35,11 @@ type plan struct {
 // list makes sure that none gets lost.
 var steps = map[string][]string{
 	"new": {
-		"new.claimed", "new.intent", "new.cgroup", "new.anchor", "new.volume", "new.namespaces", "new.init", "new.init.launched",
+		"new.claimed", "new.intent", "new.cgroup", "new.anchor", "new.volume", "new.namespaces", "new.network", "new.init", "new.init.launched",
 		"new.init.reported", "new.lifeline", "new.result", "new.pin", "new.commit", "new.done",
 	},
 	"first": {
-		"new.mount", "new.mounted", "new.claimed", "new.nursery", "new.intent", "new.cgroup", "new.anchor", "new.namespaces", "new.init",
+		"new.mount", "new.mounted", "new.claimed", "new.nursery", "new.intent", "new.cgroup", "new.anchor", "new.namespaces", "new.network", "new.init",
 		"new.lifeline", "new.result", "new.pin", "new.commit", "new.done",
 	},
 	"start": {
@@ -48,7 +48,7 @@ var steps = map[string][]string{
 	},
 	"kill": {"kill.processes", "kill.keeper", "kill.done"},
 	"remove": {
-		"remove.processes", "remove.keeper", "remove.init", "remove.pin", "remove.cgroup", "remove.data", "remove.volume", "remove.state",
+		"remove.processes", "remove.keeper", "remove.init", "remove.network", "remove.pin", "remove.cgroup", "remove.data", "remove.volume", "remove.state",
 		"remove.done",
 	},
 }

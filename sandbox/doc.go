@@ -23,13 +23,23 @@
 // which writes down how it ended. So Wait works in any process and at any time,
 // and the host program has no children of ours.
 //
+// # Network
+//
+// Config.Networks says how the pod is attached; by default it has nothing but
+// its own loopback. New attaches it before the commit, and keeps what came of it
+// with the state: [Sandbox.Network] returns it in any process, Status compares it
+// with what there is, and Remove takes it back, whoever is still alive. The host
+// of a pod is the network namespace of the program. Open sockets in the pod's
+// namespace, and handles of the sandbox, keep the namespace and its link, but
+// Remove has silenced that.
+//
 // # What a container sees
 //
 // A root directory of the kind its [Rootfs] says; /proc of its PID namespace
 // and /sys, with the paths masked or read-only that container runtimes mask;
 // its own cgroups, read-only; a small /dev with null, zero, full, random,
 // urandom, tty, pts, and the pod's shm and mqueue; /etc/hosts, /etc/hostname
-// and /etc/resolv.conf of the pod; and the volumes it mounts. It runs with 14
+// and /etc/resolv.conf of the pod, whose name is on its addresses; and the volumes it mounts. It runs with 14
 // capabilities, no_new_privs, and a session keyring of its own. File systems
 // are mounted nodev, so device nodes made inside open nothing.
 //
@@ -50,8 +60,8 @@
 //
 // There is no seccomp profile, device cgroup, LSM label, user namespace or
 // terminal yet: a container that is given more capabilities than the default
-// ones, or the host's namespaces, is as dangerous as it looks. The only network
-// is the loopback device. Where the unified cgroup hierarchy is missing, and
+// ones, or the host's namespaces, is as dangerous as it looks. The limitations
+// of package network. Where the unified cgroup hierarchy is missing, and
 // processes of a container share the pod's PID namespace, those that its first
 // process leaves behind are killed when its name is used again, or by Remove,
 // and not at once.

@@ -20,23 +20,33 @@ type hostFiles struct {
 func (c *Config) etc(host hostFiles) map[string]string {
 	return map[string]string{
 		"hostname":    c.Hostname + "\n",
-		"hosts":       c.hosts(host),
+		"hosts":       c.hosts(host, nil),
 		"resolv.conf": c.resolv(host),
 	}
 }
 
-// hosts returns /etc/hosts: the host's own where its network is used.
-func (c *Config) hosts(host hostFiles) string {
+// hosts returns /etc/hosts of a pod with these addresses: the host's own where
+// its network is used.
+func (c *Config) hosts(host hostFiles, addresses []netip.Addr) string {
 	var b strings.Builder
-	if c.HostNamespaces.Has(namespace.Net) {
+	switch {
+	case c.fromHost().Has(namespace.Net):
 		b.WriteString(host.hosts)
 		if host.hosts != "" && !strings.HasSuffix(host.hosts, "\n") {
 			b.WriteByte('\n')
 		}
-	} else {
-		b.WriteString("127.0.0.1\tlocalhost " + c.Hostname + "\n" +
-			"::1\tlocalhost ip6-localhost ip6-loopback " + c.Hostname + "\n" +
+	default:
+		// A name of the pod's own is on its addresses, or on its loopback.
+		own := " " + c.Hostname
+		if len(addresses) > 0 {
+			own = ""
+		}
+		b.WriteString("127.0.0.1\tlocalhost" + own + "\n" +
+			"::1\tlocalhost ip6-localhost ip6-loopback" + own + "\n" +
 			"fe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n")
+		for _, a := range addresses {
+			b.WriteString(a.String() + "\t" + c.Hostname + "\n")
+		}
 	}
 	for _, a := range c.HostAliases {
 		b.WriteString(a.IP.String() + "\t" + strings.Join(a.Hostnames, " ") + "\n")
@@ -49,7 +59,7 @@ func (c *Config) resolv(host hostFiles) string {
 	servers := slices.Clone(c.DNS.Nameservers)
 	searches, options := slices.Clone(c.DNS.Searches), slices.Clone(c.DNS.Options)
 	if c.DNS.Policy == DNSDefault {
-		loopback := c.HostNamespaces.Has(namespace.Net)
+		loopback := c.fromHost().Has(namespace.Net)
 		s, d, o := parseResolv(host.resolv, loopback)
 		if len(s) == 0 {
 			s, _, _ = parseResolv(host.realResolv, loopback)

@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/barepod/barepod/namespace"
+	"github.com/barepod/barepod/network"
 	"github.com/barepod/barepod/sandbox"
 )
 
@@ -30,9 +30,9 @@ func TestHosts(t *testing.T) {
 	}{
 		{"own", "1.2.3.4 secret\n", sandbox.Config{}, ownHosts},
 		{"aliases", "", sandbox.Config{HostAliases: aliases}, ownHosts + "10.1.2.3\tdb db.example.com\nfd00::1\tdb\n"},
-		{"host network", "127.0.0.1 localhost\n", sandbox.Config{HostNamespaces: namespace.Net}, "127.0.0.1 localhost\n"},
-		{"host network and aliases", "127.0.0.1 localhost", sandbox.Config{HostNamespaces: namespace.Net, HostAliases: aliases[:1]}, "127.0.0.1 localhost\n10.1.2.3\tdb db.example.com\n"},
-		{"no hosts of the host", "", sandbox.Config{HostNamespaces: namespace.Net, HostAliases: aliases[1:]}, "fd00::1\tdb\n"},
+		{"host network", "127.0.0.1 localhost\n", sandbox.Config{Networks: network.Attachments{network.Host{}}}, "127.0.0.1 localhost\n"},
+		{"host network and aliases", "127.0.0.1 localhost", sandbox.Config{Networks: network.Attachments{network.Host{}}, HostAliases: aliases[:1]}, "127.0.0.1 localhost\n10.1.2.3\tdb db.example.com\n"},
+		{"no hosts of the host", "", sandbox.Config{Networks: network.Attachments{network.Host{}}, HostAliases: aliases[1:]}, "fd00::1\tdb\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -80,7 +80,7 @@ func TestResolvConf(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := sandbox.Config{Name: "web", DNS: tt.dns}
 			if tt.hostNetworks {
-				cfg.HostNamespaces = namespace.Net
+				cfg.Networks = network.Attachments{network.Host{}}
 			}
 			require.Equal(t, tt.want, cfg.Complete().Etc("", tt.host, tt.real)["resolv.conf"])
 		})

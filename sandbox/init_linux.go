@@ -131,7 +131,7 @@ func (s *Sandbox) commitInit() error {
 // sharedFile is the descriptor of a namespace that a process has to join, nil
 // if it is the host's.
 func (s *Sandbox) sharedFile(kind namespace.Kind) *os.File {
-	if s.cfg.HostNamespaces.Has(kind) {
+	if s.cfg.fromHost().Has(kind) {
 		return nil
 	}
 	if h := s.shared.Of(kind); h != nil {

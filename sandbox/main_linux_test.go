@@ -12,5 +12,5 @@ func TestMain(m *testing.M) {
 	// The library opens /sys/fs/cgroup with its first access and keeps it for
 	// good: that comes before the descriptors are counted.
 	_, _ = cgroups.ReadFile("/sys/fs/cgroup", "none")
-	testutil.Main(m)
+	testutil.MainInOwnNet(m)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/barepod/barepod/internal/testutil"
 	"github.com/barepod/barepod/namespace"
+	"github.com/barepod/barepod/network"
 	"github.com/barepod/barepod/sandbox"
 	"github.com/barepod/barepod/volume"
 )
@@ -92,7 +93,11 @@ func TestHostNamespaces(t *testing.T) {
 	host := nsOf(t, "self")
 	for i, kind := range []namespace.Kind{namespace.Net, namespace.IPC, namespace.UTS, namespace.PID, namespace.Net | namespace.IPC | namespace.UTS | namespace.PID} {
 		t.Run(kind.String(), func(t *testing.T) {
-			sb := newSandbox(t, sandbox.Config{HostNamespaces: kind})
+			cfg := sandbox.Config{HostNamespaces: kind &^ namespace.Net}
+			if kind.Has(namespace.Net) {
+				cfg.Networks = network.Attachments{network.Host{}}
+			}
+			sb := newSandbox(t, cfg)
 			inside := strings.Fields(output(t, shell(sb, sandbox.Dir{Path: root}, sayNS)))
 			for j, name := range nsNames[:4] {
 				if i == j || i == 4 {
@@ -145,7 +150,7 @@ func TestSharedPID(t *testing.T) {
 func TestSysctls(t *testing.T) {
 	root := busyboxRoot(t)
 	sysctls := map[string]string{
-		"net.ipv4.ip_forward": "1", "net.ipv4.ip_local_port_range": "2000 3000", "kernel.shmmax": "1048576", "kernel.sem": "10 20 30 40",
+		"net.ipv4.ip_default_ttl": "77", "net.ipv4.ip_local_port_range": "2000 3000", "kernel.shmmax": "1048576", "kernel.sem": "10 20 30 40",
 		"fs.mqueue.msg_max": "7", "net.ipv4.conf.lo.rp_filter": "2",
 	}
 	sb := newSandbox(t, sandbox.Config{Sysctls: sysctls})

@@ -50,6 +50,9 @@ func (s *Sandbox) status(ctx context.Context) (Status, error) {
 			closeAll(pidfd)
 		}
 	}
+	if err := s.networkStatus(ctx, &st); err != nil {
+		return Status{}, err
+	}
 	names, err := s.entry.Names(procsDir)
 	if err != nil {
 		return Status{}, err

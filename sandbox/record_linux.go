@@ -5,6 +5,7 @@ import (
 
 	"github.com/barepod/barepod/internal/state"
 	"github.com/barepod/barepod/namespace"
+	"github.com/barepod/barepod/network"
 )
 
 // Files of a sandbox in its state directory.
@@ -41,6 +42,7 @@ type result struct {
 	Anchor     namespace.ID                    `json:"anchor"`
 	Namespaces map[namespace.Kind]namespace.ID `json:"namespaces"`
 	Init       *state.Proc                     `json:"init,omitempty"`
+	Network    network.Result                  `json:"network,omitzero"`
 	// FileVolumes are the volumes that are single files.
 	FileVolumes []string `json:"fileVolumes,omitempty"`
 }

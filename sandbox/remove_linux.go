@@ -84,6 +84,7 @@ func destroy(ctx context.Context, stateDir, id string, entry *state.Entry) error
 		do   func(context.Context) error
 	}{
 		{"processes", r.processes},
+		{"network", r.network},
 		{"pin", func(context.Context) error {
 			err := namespace.Unpin(filepath.Join(stateDir, id, anchorPin))
 			// Whatever else is there goes with the state, if nothing is

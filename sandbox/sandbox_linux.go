@@ -134,6 +134,7 @@ func (s *Sandbox) make(ctx context.Context, nursery *namespace.Handle, lock *sta
 		}},
 		{"cgroup", func() error { return s.makeCgroup(u) }},
 		{"anchor", func() error { return s.makeAnchor(ctx, nursery, u) }},
+		{"network", func() error { return s.attachNetwork(ctx, u) }},
 		{"init", func() error { return s.startInit(ctx, nursery, lock, u) }},
 		{"lifeline", s.openLifeline},
 		{"result", func() error {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/barepod/barepod/internal/feature"
 	"github.com/barepod/barepod/namespace"
+	"github.com/barepod/barepod/network"
 	"github.com/barepod/barepod/volume"
 )
 
@@ -47,6 +48,9 @@ func (s *Sandbox) Name() string { return s.cfg.Name }
 
 // Config returns a copy of the configuration.
 func (s *Sandbox) Config() Config { return s.cfg.clone() }
+
+// Network needs Linux.
+func (s *Sandbox) Network() network.Result { return network.Result{} }
 
 // Status needs Linux.
 func (s *Sandbox) Status(context.Context) (Status, error) { return Status{}, errLinux }

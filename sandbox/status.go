@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/barepod/barepod/internal/cgroup"
+	"github.com/barepod/barepod/network"
 )
 
 // Status is a sandbox as it is now.
@@ -20,11 +21,16 @@ type Status struct {
 	// there is none or it has ended.
 	InitPID int `json:"initPid,omitempty"`
 	// Cgroup is the pod's cgroup below the mount points of the hierarchies.
-	Cgroup      string            `json:"cgroup"`
-	Volumes     []string          `json:"volumes,omitempty"`
-	Processes   []ProcessStatus   `json:"processes,omitempty"` // in the order of their names
-	Labels      map[string]string `json:"labels,omitempty"`
-	Annotations map[string]string `json:"annotations,omitempty"`
+	Cgroup string `json:"cgroup"`
+	// Network is what the pod has got, as New recorded it.
+	Network network.Result `json:"network,omitzero"`
+	// NetworkProblem says in what the pod's network is not so any more; empty
+	// if all is as it was made.
+	NetworkProblem string            `json:"networkProblem,omitempty"`
+	Volumes        []string          `json:"volumes,omitempty"`
+	Processes      []ProcessStatus   `json:"processes,omitempty"` // in the order of their names
+	Labels         map[string]string `json:"labels,omitempty"`
+	Annotations    map[string]string `json:"annotations,omitempty"`
 }
 
 // ProcessState is where a process is in its life.

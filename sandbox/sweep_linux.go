@@ -13,13 +13,14 @@ import (
 	"github.com/barepod/barepod/internal/cgroup"
 	"github.com/barepod/barepod/internal/state"
 	"github.com/barepod/barepod/namespace"
+	"github.com/barepod/barepod/network"
 )
 
 // Sweep removes the sandboxes of a state directory (empty: DefaultStateDir) that
 // their creators left unfinished when they died, those from before the last
 // boot, and those with DieWithCreator whose creator is gone. If no sandbox is
 // left, it also removes what all of them shared: the nursery, the state
-// directory and its mount, empty cgroup parents.
+// directory and its mount, bridges, empty cgroup parents.
 //
 // It may run at any time, also while sandboxes are made and removed. One that
 // somebody is at work on is left alone.
@@ -38,8 +39,11 @@ func sweep(ctx context.Context, stateDir string) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
+	if err := sweepNetworks(ctx, stateDir); err != nil {
+		return err
+	}
 	return state.Release(stateDir, func() error {
-		return errors.Join(dropParents(stateDir), namespace.Unpin(filepath.Join(stateDir, nurseryName)))
+		return errors.Join(network.Release(ctx, stateDir), dropParents(stateDir), namespace.Unpin(filepath.Join(stateDir, nurseryName)))
 	})
 }
 

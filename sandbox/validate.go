@@ -16,7 +16,7 @@ import (
 )
 
 // hostKinds are the namespaces that can be taken from the host.
-const hostKinds = namespace.Net | namespace.IPC | namespace.UTS | namespace.PID
+const hostKinds = namespace.IPC | namespace.UTS | namespace.PID
 
 // complete returns a deep copy of the configuration with the defaults filled in.
 func (c Config) complete() Config {
@@ -42,6 +42,7 @@ func (c Config) complete() Config {
 
 func (c Config) clone() Config {
 	c.Sysctls = maps.Clone(c.Sysctls)
+	c.Networks = c.Networks.Clone()
 	c.DNS.Nameservers = slices.Clone(c.DNS.Nameservers)
 	c.DNS.Searches = slices.Clone(c.DNS.Searches)
 	c.DNS.Options = slices.Clone(c.DNS.Options)
@@ -76,7 +77,7 @@ func (c *Config) validate() error {
 		invalid.Within("Cgroup", c.Cgroup.Validate()),
 	}
 	if c.HostNamespaces&^hostKinds != 0 {
-		checks = append(checks, bad("HostNamespaces", c.HostNamespaces, "must be of net, ipc, uts, pid"))
+		checks = append(checks, bad("HostNamespaces", c.HostNamespaces, "must be of ipc, uts, pid; the host's network is network.Host in Networks"))
 	}
 	if c.HostNamespaces.Has(namespace.PID) && c.ShareProcessNamespace {
 		checks = append(checks, bad("ShareProcessNamespace", true, "must not be set with the host's PID namespace"))
@@ -91,9 +92,9 @@ func (c *Config) validate() error {
 		checks = append(checks, bad("ShmSize", c.ShmSize, "must be 0 with the host's IPC namespace"))
 	}
 	for name, value := range c.Sysctls {
-		checks = append(checks, checkSysctl("Sysctls", name, value, c.HostNamespaces^hostKinds))
+		checks = append(checks, checkSysctl("Sysctls", name, value, (contextKinds|namespace.PID)&^c.fromHost()))
 	}
-	checks = append(checks, c.DNS.validate())
+	checks = append(checks, c.Networks.Validate(), c.DNS.validate())
 	for i, a := range c.HostAliases {
 		checks = append(checks, invalid.Within(fmt.Sprintf("HostAliases[%d]", i), a.validate()))
 	}

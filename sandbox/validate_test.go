@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/barepod/barepod/namespace"
+	"github.com/barepod/barepod/network"
 	"github.com/barepod/barepod/sandbox"
 	"github.com/barepod/barepod/volume"
 )
@@ -36,7 +37,11 @@ func badConfigs() []badConfig {
 	}
 	list := []badConfig{
 		{"host namespace of no such kind", func(c *sandbox.Config) { c.HostNamespaces = namespace.Mount }, "HostNamespaces"},
-		{"host user namespace", func(c *sandbox.Config) { c.HostNamespaces = namespace.Net | namespace.User }, "HostNamespaces"},
+		{"host user namespace", func(c *sandbox.Config) { c.HostNamespaces = namespace.IPC | namespace.User }, "HostNamespaces"},
+		{"host network in another spelling", func(c *sandbox.Config) { c.HostNamespaces = namespace.Net }, "HostNamespaces"},
+		{"port", func(c *sandbox.Config) {
+			c.Networks = network.Attachments{network.Bridge{Ports: []network.Port{{HostPort: 70000}}}}
+		}, "Networks[0].Ports[0].HostPort"},
 		{"shared and the host's PIDs", func(c *sandbox.Config) { c.HostNamespaces, c.ShareProcessNamespace = namespace.PID, true }, "ShareProcessNamespace"},
 		{"hostname of the host", func(c *sandbox.Config) { c.HostNamespaces, c.Hostname = namespace.UTS, "other" }, "Hostname"},
 		{"negative shm", func(c *sandbox.Config) { c.ShmSize = -1 }, "ShmSize"},
@@ -108,7 +113,7 @@ func badSysctls() []badConfig {
 		{"sysctl with newline", sysctl("net.ipv4.ip_forward", "1\n"), "Sysctls"},
 		{"sysctl with NUL", sysctl("net.ipv4.ip_forward", "1\x00"), "Sysctls"},
 		{"sysctl of a host namespace", func(c *sandbox.Config) {
-			c.HostNamespaces = namespace.Net
+			c.Networks = network.Attachments{network.Host{}}
 			c.Sysctls = map[string]string{"net.ipv4.ip_forward": "1"}
 		}, "Sysctls"},
 	}
@@ -150,7 +155,8 @@ func TestConfigAccepted(t *testing.T) {
 		"name of 63": func(c *sandbox.Config) { c.Name = strings.Repeat("a", 63) },
 		"hostname":   func(c *sandbox.Config) { c.Hostname = "web.example.com" },
 		"all the host": func(c *sandbox.Config) {
-			c.HostNamespaces = namespace.Net | namespace.IPC | namespace.UTS | namespace.PID
+			c.HostNamespaces = namespace.IPC | namespace.UTS | namespace.PID
+			c.Networks = network.Attachments{network.Host{}}
 		},
 		"net sysctl": sysctl("net.ipv4.ip_local_port_range", "1024\t65000"),
 		"IPC sysctl": sysctl("kernel.sem", "1 2 3 4"),

@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // ownNetEnv tells a test binary that it is in a network namespace of its own.
@@ -18,10 +20,12 @@ const ownNetEnv = "BAREPOD_TEST_OWN_NET"
 // namespace, with nothing but a loopback device, so that the machine's links,
 // rules and kernel parameters are never touched.
 func MainInOwnNet(m *testing.M) {
-	if os.Geteuid() != 0 || os.Getenv(ownNetEnv) != "" || len(os.Args) > 1 && os.Args[1] == "-test.list" {
-		if os.Getenv(ownNetEnv) != "" {
-			if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
-				exit(errors.New("ip link set lo up: " + string(out)))
+	runChild() // where it was started, which may be in a pod
+	own := os.Getenv(ownNetEnv) != ""
+	if os.Geteuid() != 0 || own {
+		if own {
+			if err := loopbackUp(); err != nil {
+				exit(err)
 			}
 		}
 		Main(m)
@@ -43,4 +47,19 @@ func MainInOwnNet(m *testing.M) {
 		exit(err)
 	}
 	os.Exit(0)
+}
+
+// loopbackUp sets the loopback device up.
+func loopbackUp() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	defer unix.Close(fd)
+	req, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	req.SetUint16(unix.IFF_UP)
+	return os.NewSyscallError("set lo up", unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req))
 }

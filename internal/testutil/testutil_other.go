@@ -8,6 +8,9 @@ import "testing"
 // only.
 func Main(m *testing.M) { m.Run() }
 
+// MainInOwnNet is Main.
+func MainInOwnNet(m *testing.M) { Main(m) }
+
 // RequireRoot skips the test: what needs root needs Linux too.
 func RequireRoot(t testing.TB) {
 	t.Helper()
