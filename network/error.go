@@ -11,7 +11,7 @@ import (
 
 // Error is the error type of this package's functions.
 type Error struct {
-	Op  string // "attach", "detach", "check", "sweep" or "release"
+	Op  string // "attach", "detach", "check", "count", "sweep" or "release"
 	ID  string // of the pod, if it is about one
 	Err error
 }

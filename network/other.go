@@ -29,3 +29,6 @@ func Sweep(context.Context, string, func(id string) bool) error {
 
 // Release needs Linux.
 func Release(context.Context, string) error { return feature.NeedsLinux("networks") }
+
+// Stats needs Linux.
+func Stats(*namespace.Handle) ([]InterfaceStats, error) { return nil, feature.NeedsLinux("networks") }

@@ -49,6 +49,13 @@ func sweepNetworks(ctx context.Context, stateDir string) error {
 // Open, and whatever has happened to it since, which Status tells.
 func (s *Sandbox) Network() network.Result { return s.res.Network.Clone() }
 
+func (s *Sandbox) interfaceStats() ([]network.InterfaceStats, error) {
+	if s.cfg.fromHost().Has(namespace.Net) {
+		return nil, nil
+	}
+	return network.Stats(s.shared.Of(namespace.Net))
+}
+
 // networkStatus adds the network to a status, compared with what there is.
 func (s *Sandbox) networkStatus(ctx context.Context, st *Status) error {
 	st.Network = s.Network()

@@ -383,12 +383,16 @@ func (s *Sandbox) Do(fn func() error) error {
 }
 
 // Stats returns what all containers together use.
-func (s *Sandbox) Stats(ctx context.Context) (Stats, error) {
+func (s *Sandbox) Stats(ctx context.Context) (PodStats, error) {
 	if err := ctx.Err(); err != nil {
-		return Stats{}, wrap("stats", s.cfg.ID, err)
+		return PodStats{}, wrap("stats", s.cfg.ID, err)
 	}
 	stats, err := s.cgroup.Stats()
-	return stats, wrap("stats", s.cfg.ID, err)
+	if err != nil {
+		return PodStats{}, wrap("stats", s.cfg.ID, err)
+	}
+	interfaces, err := s.interfaceStats()
+	return PodStats{Stats: stats, Interfaces: interfaces}, wrap("stats", s.cfg.ID, err)
 }
 
 // Close drops the handle; the sandbox stays, unless it has DieWithCreator. It

@@ -5,6 +5,7 @@ package sandbox
 import (
 	"context"
 	"iter"
+	"net"
 	"syscall"
 
 	"github.com/barepod/barepod/internal/feature"
@@ -56,7 +57,20 @@ func (s *Sandbox) Network() network.Result { return network.Result{} }
 func (s *Sandbox) Status(context.Context) (Status, error) { return Status{}, errLinux }
 
 // Stats needs Linux.
-func (s *Sandbox) Stats(context.Context) (Stats, error) { return Stats{}, errLinux }
+func (s *Sandbox) Stats(context.Context) (PodStats, error) { return PodStats{}, errLinux }
+
+// Dial needs Linux.
+func (s *Sandbox) Dial(context.Context, string, string) (net.Conn, error) { return nil, errLinux }
+
+// Listen needs Linux.
+func (s *Sandbox) Listen(context.Context, string, string) (net.Listener, error) {
+	return nil, errLinux
+}
+
+// ListenPacket needs Linux.
+func (s *Sandbox) ListenPacket(context.Context, string, string) (net.PacketConn, error) {
+	return nil, errLinux
+}
 
 // Namespace needs Linux.
 func (s *Sandbox) Namespace(namespace.Kind) (*namespace.Handle, error) { return nil, errLinux }

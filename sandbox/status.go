@@ -75,5 +75,14 @@ type Exit struct {
 // Success reports whether the process exited with code 0.
 func (e Exit) Success() bool { return e.Code == 0 && e.Signal == 0 }
 
-// Stats are what a container or a pod uses now.
+// Stats are what a container uses now, or all of a pod together.
 type Stats = cgroup.Stats
+
+// PodStats are what all containers together use, and what the pod's interfaces
+// have counted.
+type PodStats struct {
+	Stats
+	// Interfaces are those of the pod's network namespace; none if it is the
+	// host's.
+	Interfaces []network.InterfaceStats `json:"interfaces,omitempty"`
+}
