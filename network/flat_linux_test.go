@@ -1,0 +1,65 @@
+package network_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/barepod/barepod/network"
+)
+
+// TestFlatNetwork has two and three hosts with a subnet each, and routes between
+// them: every pod reaches every other by its own address, and is seen by its
+// own.
+func TestFlatNetwork(t *testing.T) {
+	for _, n := range []int{2, 3} {
+		t.Run(fmt.Sprint(n, " hosts"), func(t *testing.T) {
+			t.Parallel()
+			hosts := make([]*host, n)
+			var pods []*pod
+			for i := range hosts {
+				hosts[i] = newHost(t)
+				bridge := network.Bridge{
+					Subnets:      subnets(fmt.Sprintf("10.%d.0.0/24", i+1), fmt.Sprintf("fd00:%d::/64", i+1)),
+					NoMasquerade: true,
+				}
+				for range 2 {
+					p := hosts[i].attach(t, bridge)
+					serve(t, p.ns, p.ID, ":7")
+					pods = append(pods, p)
+				}
+			}
+			number := 0
+			for i, a := range hosts {
+				for j := i + 1; j < n; j++ {
+					b := hosts[j]
+					wire(t, a, b, number)
+					for _, way := range []struct{ from, to, end int }{{i, j, 2}, {j, i, 1}} {
+						run(t, hosts[way.from].ns, "ip", "route", "add", fmt.Sprintf("10.%d.0.0/24", way.to+1), "via", fmt.Sprintf("192.0.2.%d", 4*number+way.end))
+						run(t, hosts[way.from].ns, "ip", "route", "add", fmt.Sprintf("fd00:%d::/64", way.to+1), "via", fmt.Sprintf("2001:db8:%d::%d", number+1, way.end))
+					}
+					number++
+				}
+			}
+			for _, from := range pods {
+				for _, to := range pods {
+					requireAnswer(t, from.ns, to.ip4(), 7, to.ID, from.ip4())
+					requireAnswer(t, from.ns, to.ip6(), 7, to.ID, from.ip6())
+				}
+			}
+		})
+	}
+}
+
+// TestAddressesComeBack is for addresses that get lost: pods come and go more often
+// than a subnet has addresses.
+func TestAddressesComeBack(t *testing.T) {
+	h := newHost(t)
+	p := h.newPod(t, network.Bridge{Subnets: subnets("10.1.0.0/29")})
+	for range 100 {
+		require.NoError(t, p.tryAttach())
+		require.NoError(t, p.tryDetach())
+	}
+	require.Empty(t, h.held(t))
+}
