@@ -19,6 +19,7 @@ var wantedModules = []string{
 	"ext4", "xfs", "loop", "quota_v2", "overlay",
 	"veth", "bridge", "br_netfilter", "macvlan", "ipvlan", "dummy", "tun",
 	"nf_tables", "nft_chain_nat", "nft_ct", "nft_nat", "nft_masq", "nft_fib_inet", "nft_redir", "nft_reject_inet", "nft_limit", "nft_log",
+	"sch_tbf", "sctp",
 	"fuse",
 }
 

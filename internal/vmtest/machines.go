@@ -44,6 +44,8 @@ var features = map[string]set{
 	"sudo":                 host | user,
 	"ip":                   host | user | debian | systemd,
 	"nsenter":              host | user | debian | systemd,
+	"nft":                  host | user | debian | systemd,
+	"iperf3":               host | user,
 	"unshare":              host | user | debian | systemd,
 	"mkfs.ext4":            host | debian | systemd,
 	"mkfs.xfs":             host | debian | systemd,
