@@ -92,7 +92,10 @@ func makeTable() error {
 	t := c.CreateTable(newTable()) // all or nothing: fails if it exists
 	bridges := newBridges(t)
 	v4, v6 := newSets(t, true), newSets(t, false)
-	for _, s := range slices.Concat([]*nftables.Set{bridges}, v4.all(), v6.all()) {
+	for i, s := range slices.Concat([]*nftables.Set{bridges}, v4.all(), v6.all()) {
+		// Within the transaction. Without one, AddSet counts in a variable of
+		// its package, which is not for several goroutines.
+		s.ID = uint32(i + 1)
 		if err := c.AddSet(s, nil); err != nil {
 			return err
 		}
