@@ -363,60 +363,6 @@ func TestIsolate(t *testing.T) {
 	requireAnswer(t, open.ns, b.ip4(), 7, "b", open.ip4())
 }
 
-// TestBandwidth has the limit hold in both directions, within a quarter.
-func TestBandwidth(t *testing.T) {
-	h := newHost(t)
-	const rate = 80_000_000 // 10 MB/s
-	p := h.attach(t, network.Bridge{Bandwidth: network.Bandwidth{IngressRate: rate, EgressRate: rate, IngressBurst: 1 << 20, EgressBurst: 1 << 20}})
-	for name, ends := range map[string][2]*pod{"egress": {p, {ns: h.ns}}, "ingress": {{ns: h.ns}, p}} {
-		from, to := ends[0], ends[1]
-		at := p.ip4()
-		if to != p {
-			at = "10.213.0.1"
-		}
-		var ln net.Listener
-		require.NoError(t, to.ns.Do(func() (err error) {
-			ln, err = net.Listen("tcp", at+":9")
-			return err
-		}))
-		received := make(chan int64, 1)
-		go func() {
-			c, err := ln.Accept()
-			if err != nil {
-				received <- 0
-				return
-			}
-			var sum int64
-			for b := make([]byte, 64<<10); ; {
-				n, err := c.Read(b)
-				sum += int64(n)
-				if err != nil {
-					break
-				}
-			}
-			_ = c.Close()
-			received <- sum
-		}()
-		var c net.Conn
-		require.NoError(t, from.ns.Do(func() (err error) {
-			c, err = net.Dial("tcp", at+":9")
-			return err
-		}))
-		const took = time.Second
-		require.NoError(t, c.SetWriteDeadline(time.Now().Add(took)))
-		for b := make([]byte, 16<<10); ; {
-			if _, err := c.Write(b); err != nil {
-				break
-			}
-		}
-		require.NoError(t, c.(*net.TCPConn).SetLinger(0)) // what is queued is not counted
-		require.NoError(t, c.Close())
-		sum := <-received
-		require.NoError(t, ln.Close())
-		require.InEpsilon(t, rate/8, sum, 0.25, name)
-	}
-}
-
 // TestCase_R19_Concurrent has pods come and go at once, none of which waits for
 // another that is stuck.
 func TestCase_R19_Concurrent(t *testing.T) {
