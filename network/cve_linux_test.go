@@ -18,6 +18,7 @@ import (
 // TestCVE_2020_8558 has a pod send to the host's loopback addresses, through a
 // bridge that lets the host's own connections to 127.0.0.1 out.
 func TestCVE_2020_8558_LoopbackServices(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	outside := h.outside(t)
 	p := h.attach(t, network.Bridge{Ports: []network.Port{{HostPort: 80, ContainerPort: 7}}})
@@ -34,7 +35,7 @@ func TestCVE_2020_8558_LoopbackServices(t *testing.T) {
 		dev  string
 		via  string
 	}{{p.ns, "eth0", "10.213.0.1"}, {outside.ns, "wire0", hostAddr4}} {
-		run(t, c.from, "sysctl", "-q", "-w", "net.ipv4.conf.all.route_localnet=1")
+		sysctl(t, c.from, "ipv4/conf/all/route_localnet", "1")
 		run(t, c.from, "ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
 		run(t, c.from, "ip", "route", "add", "127.0.0.0/8", "via", c.via, "dev", c.dev)
 		requireNoAnswer(t, c.from, "127.0.0.1", 22)
@@ -47,6 +48,7 @@ func TestCVE_2020_8558_LoopbackServices(t *testing.T) {
 
 // TestCVE_2020_10749 has a pod send router advertisements to all.
 func TestCVE_2020_10749_RouterAdvertisements(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	evil, victim := h.attach(t, network.Bridge{}), h.attach(t, network.Bridge{})
 	// A host that is no router would listen to them.
@@ -59,7 +61,7 @@ func TestCVE_2020_10749_RouterAdvertisements(t *testing.T) {
 		return run(t, ns, "ip", "-6", "-o", "addr") + run(t, ns, "ip", "-6", "route")
 	}
 
-	run(t, control.ns, "sysctl", "-q", "-w", "net.ipv6.conf.wire0.accept_ra=1")
+	sysctl(t, control.ns, "ipv6/conf/wire0/accept_ra", "1")
 	eventually(t, func() bool {
 		sendRA(h.ns, "wire0") // good once its sender has a link-local address
 		return strings.Contains(addrs(control.ns), "2001:db8:bad:")
@@ -109,7 +111,7 @@ func routerAdvertisement(dev string) error {
 func TestForwardingKeepsRoutes(t *testing.T) {
 	h, router := newHost(t), newHost(t)
 	wire(t, h, router, 0)
-	run(t, h.ns, "sysctl", "-q", "-w", "net.ipv6.conf.wire0.accept_ra=1")
+	sysctl(t, h.ns, "ipv6/conf/wire0/accept_ra", "1")
 	h.attach(t, network.Bridge{})
 	require.Equal(t, "1", strings.TrimSpace(run(t, h.ns, "cat", "/proc/sys/net/ipv6/conf/all/forwarding")))
 	eventually(t, func() bool {

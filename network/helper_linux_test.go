@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -41,6 +40,7 @@ func newHost(t testing.TB) *host {
 	t.Helper()
 	testutil.RequireRoot(t)
 	testutil.RequireFeature(t, "ip")
+	testutil.RequireFeature(t, "nft")
 	ns := newNet(t, func() error {
 		// Links between hosts do not look for duplicates; those of pods have
 		// to see to that themselves.
@@ -125,10 +125,16 @@ func run(t testing.TB, ns *namespace.Handle, name string, args ...string) string
 	return string(out)
 }
 
+// sysctl sets a kernel parameter of a network namespace, below net.
+func sysctl(t testing.TB, ns *namespace.Handle, name, value string) {
+	t.Helper()
+	require.NoError(t, ns.Do(func() error { return os.WriteFile("/proc/sys/net/"+name, []byte(value), 0) }))
+}
+
 // eventually waits for what the kernel does in its own time.
 func eventually(t testing.TB, cond func() bool, what string) {
 	t.Helper()
-	require.Eventually(t, cond, 5*time.Second, 5*time.Millisecond, what)
+	require.True(t, testutil.Await(cond), what)
 }
 
 func pid() int { return os.Getpid() }
