@@ -129,7 +129,7 @@ func (t *tour) restart(ctx context.Context) error {
 
 // await asks checker for its findings until they are as wanted.
 func (t *tour) await(ctx context.Context, wanted func(findings) bool) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	for {
 		out, err := t.exec(ctx, "checker", program, asFindings)
