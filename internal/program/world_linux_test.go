@@ -116,6 +116,7 @@ type process struct {
 	keeperFD, fd  *os.File
 	out           *os.File
 	record        *os.File
+	failed        *launch.Error // of the child, which overtook the keeper's report
 }
 
 func (w world) start(t *testing.T, p *launch.Program) *process {
@@ -131,12 +132,16 @@ func (w world) start(t *testing.T, p *launch.Program) *process {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	msg, files, err := run.Receive(ctx, program.ReportSize, 2)
+	var failed *launch.Error
+	if errors.As(err, &failed) {
+		msg, files, err = run.Receive(ctx, program.ReportSize, 2)
+	}
 	require.NoError(t, err)
 	require.Len(t, msg, program.ReportSize)
 	require.Len(t, files, 2)
 	require.NoError(t, run.Reap())
 	proc := &process{
-		t: t, run: run, keeperFD: files[0], fd: files[1], out: r, record: w.record,
+		t: t, run: run, keeperFD: files[0], fd: files[1], out: r, record: w.record, failed: failed,
 		keeper: int(binary.LittleEndian.Uint32(msg[4:])), child: int(binary.LittleEndian.Uint32(msg[8:])),
 	}
 	t.Cleanup(func() {
@@ -154,6 +159,9 @@ func (p *process) execute() error {
 	sent := p.run.Send([]byte(program.Go)) // fails if the child ended before
 	_, _, err := p.run.Receive(ctx, program.ReportSize, 0)
 	require.NoError(p.t, p.run.Close())
+	if p.failed != nil {
+		return p.failed
+	}
 	if err == io.EOF { //nolint:errorlint // never wrapped
 		return sent
 	}
