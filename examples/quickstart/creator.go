@@ -27,7 +27,7 @@ const reportFD = 3
 func creator(ctx context.Context, args []string) error {
 	id := args[0]
 	syscall.CloseOnExec(reportFD)
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 45*time.Second)
 	defer cancel()
 	// When it is the supervisor that dies, nobody else removes the pod.
 	orphaned := make(chan error, 1)
