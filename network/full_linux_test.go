@@ -6,14 +6,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/barepod/barepod/internal/testutil"
 	"github.com/barepod/barepod/network"
 )
 
 // TestFullBridge has as many pods on a bridge as the kernel takes, and one more.
 func TestFullBridge(t *testing.T) {
-	if testing.Short() {
-		t.Skip("makes 1,024 links")
-	}
+	testutil.RequireFeature(t, "time") // it makes 1,024 links
 	h := newHost(t)
 	p := h.attach(t, network.Bridge{})
 	// Ports are ports: both ends of pairs that are down cost less than pods.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"testing"
 
 	"golang.org/x/sys/unix"
 )
@@ -47,6 +48,12 @@ var features = map[string]feature{
 		return nil
 	}},
 	"x-sys-source": {"the source of golang.org/x/sys where go list finds it", nil},
+	"time": {"a run without -short", func() error {
+		if testing.Short() {
+			return errors.New("the run is to be short")
+		}
+		return nil
+	}},
 	"memory-8GiB":  {"8 GiB of free memory", func() error { return probeMemory(8 << 30) }},
 
 	"overlay":          {"a kernel with CONFIG_OVERLAY_FS", probeOverlay},

@@ -73,7 +73,8 @@ var features = map[string]set{
 
 	"CAP_SYS_RESOURCE": debian | systemd,
 	"CAP_SYS_ADMIN":    host | debian | systemd,
-	"memory-8GiB":      0, // for benchmarks
+	"time":             host | user, // elsewhere tests run with -short
+	"memory-8GiB":      0,           // for benchmarks
 }
 
 // virtual reports whether the machine is one that is made for the tests.
