@@ -39,6 +39,9 @@ type options struct {
 	patterns []string
 }
 
+// everything are the patterns of all packages.
+var everything = []string{"./..."}
+
 func main() {
 	opt, err := parse(os.Args[1:])
 	if errors.Is(err, flag.ErrHelp) {
@@ -87,7 +90,7 @@ func parse(args []string) (*options, error) {
 		opt.machines = append(opt.machines, m)
 	}
 	if opt.patterns = flags.Args(); len(opt.patterns) == 0 {
-		opt.patterns = []string{"./..."}
+		opt.patterns = everything
 	}
 	return &opt, nil
 }

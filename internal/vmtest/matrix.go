@@ -50,12 +50,18 @@ func matrix(ctx context.Context, opt options) error {
 	for _, m := range opt.machines {
 		fmt.Printf("%s (%s): %s\n", m.name, m.about, count(all, m))
 	}
+	complete := len(opt.machines) == len(machines) && opt.run == ""
+	wrong := judge(all, complete)
 	if opt.cover != "" {
-		if err := report(all, opt.cover); err != nil {
+		uncovered, err := report(all, opt.cover)
+		if err != nil {
 			return err
 		}
+		if complete && slices.Equal(opt.patterns, everything) {
+			wrong = append(wrong, uncovered...)
+		}
 	}
-	if wrong := judge(all, len(opt.machines) == len(machines) && opt.run == ""); len(wrong) > 0 {
+	if len(wrong) > 0 {
 		return fmt.Errorf("FAIL\n\t%s", strings.Join(wrong, "\n\t"))
 	}
 	return nil
