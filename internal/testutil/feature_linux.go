@@ -54,7 +54,7 @@ var features = map[string]feature{
 		}
 		return nil
 	}},
-	"memory-8GiB":  {"8 GiB of free memory", func() error { return probeMemory(8 << 30) }},
+	"memory-8GiB": {"8 GiB of free memory", func() error { return probeMemory(8 << 30) }},
 
 	"overlay":          {"a kernel with CONFIG_OVERLAY_FS", probeOverlay},
 	"ipv6":             {"a kernel with IPv6 on", readable("/proc/sys/net/ipv6/conf/all/disable_ipv6")},

@@ -30,7 +30,6 @@ type options struct {
 	machines []machine
 	run      string
 	count    int
-	short    bool
 	race     bool
 	verbose  bool
 	keep     bool
@@ -66,7 +65,6 @@ func parse(args []string) (*options, error) {
 	list := flags.String("features", "", "print the features of this machine as BAREPOD_REQUIRE has them, and do nothing else")
 	flags.StringVar(&opt.run, "run", "", "run only the tests that match this, as go test")
 	flags.IntVar(&opt.count, "count", 1, "run each test so many times")
-	flags.BoolVar(&opt.short, "short", false, "shorten long tests on the host, too")
 	flags.BoolVar(&opt.race, "race", false, "on the host, run with the race detector")
 	flags.BoolVar(&opt.verbose, "v", false, "print the output of all tests")
 	flags.BoolVar(&opt.keep, "keep", false, "keep the temporary files: binaries, images, consoles")

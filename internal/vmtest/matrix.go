@@ -197,7 +197,7 @@ func split(p run.Plan) []run.Plan {
 // plan is what a machine runs.
 func (l *lab) plan(m machine) run.Plan {
 	args := []string{"-test.timeout=" + (l.timeout - 10*time.Second).String(), fmt.Sprintf("-test.count=%d", l.count)}
-	if l.short || m.virtual() { // where each of 10,000 forks takes 20 ms
+	if m.virtual() { // where each of 10,000 forks takes 20 ms
 		args = append(args, "-test.short")
 	}
 	p := run.Plan{Timeout: l.timeout}
