@@ -31,6 +31,14 @@ func MainInOwnNet(m *testing.M) {
 		Main(m)
 		return
 	}
+	unlock := func() {}
+	if !fuzzing() {
+		// Before the namespace is made: others would take it for a leak.
+		var err error
+		if unlock, err = lockMachine(); err != nil {
+			exit(err)
+		}
+	}
 	runtime.LockOSThread() // which the death signal is tied to
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
@@ -39,6 +47,7 @@ func MainInOwnNet(m *testing.M) {
 	// What is sent to stop the tests reaches the process group, the child too.
 	signal.Ignore(os.Interrupt, syscall.SIGQUIT)
 	err := cmd.Run()
+	unlock()
 	var failed *exec.ExitError
 	if errors.As(err, &failed) {
 		os.Exit(max(failed.ExitCode(), 1))
