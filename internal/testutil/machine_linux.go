@@ -81,6 +81,9 @@ func namespaces(add func(string)) {
 	}
 	own := cgroup("self")
 	eachProcess(func(pid int) {
+		if _, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err != nil {
+			return // a kernel thread, or ended: when init reaps that is not in our hands
+		}
 		if c := cgroup(strconv.Itoa(pid)); c != own && !strings.Contains(c, "barepod") {
 			return
 		}
