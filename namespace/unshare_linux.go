@@ -2,7 +2,6 @@ package namespace
 
 import (
 	"errors"
-	"os"
 
 	"github.com/barepod/barepod/internal/feature"
 	"github.com/barepod/barepod/internal/sys"
@@ -15,14 +14,12 @@ func unshare(kinds Kind, setup func() error) (Set, error) {
 	var set Set
 	err := visit{
 		enter: func() error {
+			if err := unshareThread(kinds); err != nil {
+				return wrap("unshare", kinds, "", err)
+			}
 			// Opened before setup, which may leave the mount table without /proc.
-			self, err := sys.ThreadNamespaces()
-			if err == nil {
-				err = errors.Join(unshareThread(self, kinds), self.Close())
-			}
-			if err == nil {
-				set, err = ofThisThread(kinds)
-			}
+			var err error
+			set, err = ofThisThread(kinds)
 			return wrap("unshare", kinds, "", err)
 		},
 		work: func() error {
@@ -42,12 +39,16 @@ func unshare(kinds Kind, setup func() error) (Set, error) {
 	return nil, err // setup's very own, as a rule
 }
 
-// unshareThread gives the calling thread new namespaces; self is its
-// sys.ThreadNamespaces.
-func unshareThread(self *os.File, kinds Kind) error {
+// unshareThread gives the calling thread new namespaces.
+func unshareThread(kinds Kind) error {
 	if err := sys.Unshare(int(kinds &^ Mount)); err != nil || !kinds.Has(Mount) {
 		return err
 	}
+	self, err := sys.ThreadNamespaces()
+	if err != nil {
+		return err
+	}
+	defer self.Close()
 	outer, err := sys.OpenAt(self, Mount.String())
 	if err != nil {
 		return err
