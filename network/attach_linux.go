@@ -369,21 +369,10 @@ func Release(ctx context.Context, stateDir string) error {
 }
 
 func release(ctx context.Context, stateDir string) error {
-	dirs, err := os.ReadDir(filepath.Join(stateDir, networksName))
-	if err != nil {
-		return ignore(err, fs.ErrNotExist)
-	}
-	host, err := dial()
+	err := eachBridge(stateDir, func(host *conn, name string) error { return releaseBridge(ctx, host, stateDir, name) })
 	if err != nil {
 		return err
 	}
-	defer host.Close()
-	var errs []error
-	for _, d := range dirs {
-		errs = append(errs, releaseBridge(ctx, host, stateDir, d.Name()))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	return ignore(os.Remove(filepath.Join(stateDir, networksName)), syscall.ENOTEMPTY)
+	err = os.Remove(filepath.Join(stateDir, networksName))
+	return ignore(ignore(err, syscall.ENOTEMPTY), fs.ErrNotExist)
 }

@@ -215,9 +215,14 @@ func (all elements) remove() error {
 
 // removeRest removes those elements that are there and lead to the pod.
 func (all elements) removeRest() error {
+	f, err := dialFinder()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
 	var rest elements
 	for _, e := range all {
-		found, err := e.find()
+		found, err := f.find(e)
 		switch {
 		case errors.Is(err, syscall.ENOENT):
 		case err != nil:
@@ -241,8 +246,13 @@ func (all elements) removeRest() error {
 
 // missing returns the first element that is not there; nil if all are.
 func (all elements) missing() (*element, error) {
+	f, err := dialFinder()
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
 	for i, e := range all {
-		found, err := e.find()
+		found, err := f.find(e)
 		if errors.Is(err, syscall.ENOENT) || err == nil && e.Val != nil && !slices.Equal(found, e.Val) {
 			return &all[i], nil
 		}
@@ -256,11 +266,16 @@ func (all elements) missing() (*element, error) {
 // firstTaken returns a *PortError for the first port that leads elsewhere; nil
 // if none does.
 func (all elements) firstTaken() error {
+	f, err := dialFinder()
+	if err != nil {
+		return nil //nolint:nilerr // nothing is known to be taken
+	}
+	defer f.Close()
 	for _, e := range all {
 		if e.port == nil {
 			continue
 		}
-		if found, err := e.find(); err == nil && !slices.Equal(found, e.Val) {
+		if found, err := f.find(e); err == nil && !slices.Equal(found, e.Val) {
 			return e.port.by(found)
 		}
 	}

@@ -24,15 +24,18 @@ const (
 	nftaListElementItem = 1
 )
 
-// find asks the kernel for one element, and returns the value that a map has for
-// it. It is ENOENT if there is none. github.com/google/nftables has only the dump
-// of a whole set.
-func (e element) find() ([]byte, error) {
+// finder asks the kernel for single elements; github.com/google/nftables has only
+// the dump of a whole set. The caller must close it.
+type finder struct{ *mdnetlink.Conn }
+
+func dialFinder() (finder, error) {
 	c, err := mdnetlink.Dial(netlinkNetfilter, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
+	return finder{c}, err
+}
+
+// find returns the value that a map has for an element. It is ENOENT if there is
+// no such element.
+func (f finder) find(e element) ([]byte, error) {
 	ae := mdnetlink.NewAttributeEncoder()
 	ae.String(nftaListTable, tableName)
 	ae.String(nftaListSet, e.set.Name)
@@ -50,7 +53,7 @@ func (e element) find() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	replies, err := c.Execute(mdnetlink.Message{
+	replies, err := f.Execute(mdnetlink.Message{
 		Header: mdnetlink.Header{Type: nftSubsystem<<8 | nftMsgGetSetElem, Flags: mdnetlink.Request},
 		Data:   append([]byte{nfprotoInet, 0, 0, 0}, body...),
 	})

@@ -14,6 +14,11 @@ import (
 // requirePorts checks that no socket of the host and no other pod has a port of
 // these. It changes nothing.
 func (all elements) requirePorts() error {
+	f, err := dialFinder()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
 	for _, e := range all {
 		if e.port == nil {
 			continue
@@ -29,7 +34,7 @@ func (all elements) requirePorts() error {
 		default: // such as an address that the host does not have
 			return err
 		}
-		found, err := e.find()
+		found, err := f.find(e)
 		if err == nil {
 			return e.port.by(found)
 		}
@@ -44,6 +49,11 @@ func (all elements) requirePorts() error {
 // is another pod's for all, nor the other way round: one would take what the
 // other is told to have (CVE-2019-9946).
 func (all elements) requireUnshadowed() error {
+	f, err := dialFinder()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
 	anyKeys := map[string]element{} // by family, protocol and port
 	for _, e := range all {
 		switch {
@@ -54,7 +64,7 @@ func (all elements) requireUnshadowed() error {
 			addrLen := len(e.port.Port.Addr().AsSlice())
 			wide := element{set: newSets(newTable(), addrLen == 4).anyPorts}
 			wide.Key = e.Key[addrLen:]
-			found, err := wide.find()
+			found, err := f.find(wide)
 			if err == nil && !bytes.Equal(found, e.Val) {
 				return e.port.by(found)
 			}
@@ -79,12 +89,12 @@ func (all elements) requireUnshadowed() error {
 		if err != nil {
 			return err
 		}
-		for _, f := range found {
-			e, ok := anyKeys[s.anyPorts.Name+string(f.Key[s.addrLen:])]
-			if ok && !bytes.Equal(f.Val, e.Val) {
-				a, _ := netip.AddrFromSlice(f.Key[:s.addrLen])
-				narrow := PortError{Protocol: e.port.Protocol, Port: netip.AddrPortFrom(a, e.port.Port.Port())}
-				return narrow.by(f.Val)
+		for _, narrow := range found {
+			e, ok := anyKeys[s.anyPorts.Name+string(narrow.Key[s.addrLen:])]
+			if ok && !bytes.Equal(narrow.Val, e.Val) {
+				a, _ := netip.AddrFromSlice(narrow.Key[:s.addrLen])
+				taken := PortError{Protocol: e.port.Protocol, Port: netip.AddrPortFrom(a, e.port.Port.Port())}
+				return taken.by(narrow.Val)
 			}
 		}
 	}

@@ -22,6 +22,16 @@ func Sweep(ctx context.Context, stateDir string, exists func(id string) bool) er
 }
 
 func sweep(ctx context.Context, stateDir string, exists func(id string) bool) error {
+	return eachBridge(stateDir, func(host *conn, name string) error {
+		return errors.Join(
+			sweepLinks(host, stateDir, name, exists),
+			sweepLeases(ctx, networkDir(stateDir, name), exists))
+	})
+}
+
+// eachBridge calls do for each bridge of a state directory, whatever came of the
+// others.
+func eachBridge(stateDir string, do func(host *conn, name string) error) error {
 	dirs, err := os.ReadDir(filepath.Join(stateDir, networksName))
 	if err != nil {
 		return ignore(err, fs.ErrNotExist)
@@ -33,9 +43,7 @@ func sweep(ctx context.Context, stateDir string, exists func(id string) bool) er
 	defer host.Close()
 	var errs []error
 	for _, d := range dirs {
-		errs = append(errs,
-			sweepLinks(host, stateDir, d.Name(), exists),
-			sweepLeases(ctx, networkDir(stateDir, d.Name()), exists))
+		errs = append(errs, do(host, d.Name()))
 	}
 	return errors.Join(errs...)
 }
