@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/barepod/barepod/internal/cgroup"
+	"github.com/barepod/barepod/internal/sys"
 )
 
 // floor does each job with the bare system calls that it takes on this kernel,
@@ -200,7 +201,7 @@ func (p *floorPodState) namespaces() error {
 			return unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_FS)
 		},
 		func() error { return unix.Sethostname([]byte("bench")) },
-		loopbackUp,
+		sys.LoopbackUp,
 		func() (err error) {
 			self, err = unix.Open("/proc/thread-self/ns", unix.O_PATH|unix.O_CLOEXEC, 0)
 			return err
@@ -248,20 +249,6 @@ func (p *floorPodState) namespaces() error {
 		mount("mqueue", "mqueue", flags, ""),
 		mount("sysfs", "sys", flags|unix.MS_RDONLY, ""),
 		unix.Mount("tmpfs", floorPod+"/sys/firmware", "tmpfs", flags|unix.MS_RDONLY, "size=4k"))
-}
-
-func loopbackUp() error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	req, err := unix.NewIfreq("lo")
-	if err != nil {
-		return err
-	}
-	req.SetUint16(unix.IFF_UP)
-	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req)
 }
 
 func (p *floorPodState) start(context.Context) (err error) {

@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
+	"github.com/barepod/barepod/internal/sys"
 )
 
 // ownNetEnv tells a test binary that it is in a network namespace of its own.
@@ -24,7 +24,7 @@ func MainInOwnNet(m *testing.M) {
 	own := os.Getenv(ownNetEnv) != ""
 	if os.Geteuid() != 0 || own {
 		if own {
-			if err := loopbackUp(); err != nil {
+			if err := sys.LoopbackUp(); err != nil {
 				exit(err)
 			}
 		}
@@ -56,19 +56,4 @@ func MainInOwnNet(m *testing.M) {
 		exit(err)
 	}
 	os.Exit(0)
-}
-
-// loopbackUp sets the loopback device up.
-func loopbackUp() error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return os.NewSyscallError("socket", err)
-	}
-	defer unix.Close(fd)
-	req, err := unix.NewIfreq("lo")
-	if err != nil {
-		return err
-	}
-	req.SetUint16(unix.IFF_UP)
-	return os.NewSyscallError("set lo up", unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req))
 }

@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/barepod/barepod/internal/sys"
 )
 
 // initialize is PID 1 of a machine without systemd: it mounts what systemd would,
@@ -24,7 +26,7 @@ func initialize() error {
 	if err := unix.Mount("", "/", "", unix.MS_SHARED|unix.MS_REC, ""); err != nil { // as systemd does
 		return err
 	}
-	if err := loopbackUp(); err != nil {
+	if err := sys.LoopbackUp(); err != nil {
 		return err
 	}
 	tests := exec.Command(self, "run")
@@ -43,20 +45,6 @@ func initialize() error {
 			return fmt.Errorf("the tests' runner ended with wait status %#x", status)
 		}
 	}
-}
-
-func loopbackUp() error {
-	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(s)
-	ifr, err := unix.NewIfreq("lo")
-	if err != nil {
-		return err
-	}
-	ifr.SetUint16(unix.IFF_UP)
-	return os.NewSyscallError("SIOCSIFFLAGS", unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, ifr))
 }
 
 // powerOff ends the machine. What it wrote is gone anyway.
