@@ -1,11 +1,11 @@
 package network
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 
 	"github.com/barepod/barepod/internal/invalid"
+	"github.com/barepod/barepod/internal/strictjson"
 )
 
 // The attachments in JSON: their fields, with their type beside them.
@@ -68,19 +68,13 @@ func unmarshalAttachment(data json.RawMessage) (Attachment, error) {
 	}
 	switch tag.Type {
 	case None{}.attachmentType():
-		return None{}, strict(data, &tag)
+		return None{}, strictjson.Unmarshal(data, &tag)
 	case Host{}.attachmentType():
-		return Host{}, strict(data, &tag)
+		return Host{}, strictjson.Unmarshal(data, &tag)
 	case Bridge{}.attachmentType():
 		var b bridgeJSON
-		err := strict(data, &b)
+		err := strictjson.Unmarshal(data, &b)
 		return b.Bridge, err
 	}
 	return nil, &invalid.Error{Field: "Type", Value: tag.Type, Reason: "must be None, Host or Bridge"}
-}
-
-func strict(data []byte, into any) error {
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	return d.Decode(into)
 }

@@ -1,10 +1,10 @@
 package pod
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 
+	"github.com/barepod/barepod/internal/strictjson"
 	"github.com/barepod/barepod/sandbox"
 )
 
@@ -32,9 +32,7 @@ func (c Container) MarshalJSON() ([]byte, error) {
 // is an error, for what it asks for would silently be missing.
 func (c *Container) UnmarshalJSON(data []byte) error {
 	var in containerJSON
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&in); err != nil {
+	if err := strictjson.Unmarshal(data, &in); err != nil {
 		return fmt.Errorf("container: %w", err)
 	}
 	out := Container(in.fields)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+
+	"github.com/barepod/barepod/internal/strictjson"
 )
 
 // MarshalRootfs returns the JSON of a root file system: an object with its
@@ -62,9 +64,7 @@ func decodeRootfs[T Rootfs](data []byte) (Rootfs, error) {
 		return nil, err
 	}
 	var r T
-	d := json.NewDecoder(bytes.NewReader(rest))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&r); err != nil {
+	if err := strictjson.Unmarshal(rest, &r); err != nil {
 		return nil, err
 	}
 	return r, nil

@@ -1,11 +1,11 @@
 package volume
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 
 	"github.com/barepod/barepod/internal/invalid"
+	"github.com/barepod/barepod/internal/strictjson"
 )
 
 // volumeJSON is a Volume with its source as it stands in JSON.
@@ -52,7 +52,7 @@ func (v Volume) MarshalJSON() ([]byte, error) {
 // is an error, for what it asks for would silently be missing.
 func (v *Volume) UnmarshalJSON(data []byte) error {
 	var outer volumeJSON[json.RawMessage]
-	if err := strict(data, &outer); err != nil {
+	if err := strictjson.Unmarshal(data, &outer); err != nil {
 		return err
 	}
 	source, err := unmarshalSource(outer.Source)
@@ -76,22 +76,16 @@ func unmarshalSource(data json.RawMessage) (Source, error) {
 	switch tag.Type {
 	case EmptyDir{}.sourceType():
 		var s emptyDirJSON
-		err := strict(data, &s)
+		err := strictjson.Unmarshal(data, &s)
 		return s.EmptyDir, err
 	case HostPath{}.sourceType():
 		var s hostPathJSON
-		err := strict(data, &s)
+		err := strictjson.Unmarshal(data, &s)
 		return s.HostPath, err
 	case Files{}.sourceType():
 		var s filesJSON
-		err := strict(data, &s)
+		err := strictjson.Unmarshal(data, &s)
 		return s.Files, err
 	}
 	return nil, &invalid.Error{Field: "Source.Type", Value: tag.Type, Reason: "must be EmptyDir, HostPath or Files"}
-}
-
-func strict(data []byte, into any) error {
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	return d.Decode(into)
 }
