@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"syscall"
-	"time"
 
 	"github.com/barepod/barepod/internal/sys"
 )
@@ -17,18 +15,8 @@ func lock(ctx context.Context, path string) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	for pause := 50 * time.Microsecond; ; pause = min(2*pause, 2*time.Millisecond) {
-		err := sys.TryLock(f)
-		if err == nil {
-			return func() { _ = f.Close() }, nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, errors.Join(err, f.Close())
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), f.Close())
-		case <-time.After(pause):
-		}
+	if err := sys.AwaitFlock(ctx, f, true); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
+	return func() { _ = f.Close() }, nil
 }

@@ -13,7 +13,6 @@ import (
 	"path"
 	"slices"
 	"syscall"
-	"time"
 
 	"github.com/barepod/barepod/internal/sys"
 	"github.com/barepod/barepod/internal/tree"
@@ -198,21 +197,8 @@ func (e *Entry) Lock(ctx context.Context, exclusive bool) (*Lock, error) {
 }
 
 func (e *Entry) lock(ctx context.Context, f *os.File, exclusive bool) error {
-	// flock(2) cannot be bounded by a context; waiting for a lock is rare and
-	// short, so asking again is good enough.
-	for pause := 50 * time.Microsecond; ; pause = min(2*pause, 5*time.Millisecond) {
-		err := sys.Flock(f, exclusive, false)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("wait for lock %s: %w", f.Name(), ctx.Err())
-		case <-time.After(pause):
-		}
+	if err := sys.AwaitFlock(ctx, f, exclusive); err != nil {
+		return err
 	}
 	// The holder before us may have removed the entry.
 	return isAt(e.dir, e.parent, e.name)
