@@ -178,9 +178,9 @@ func (a *attaching) addrs() []netip.Addr { return Result{Interfaces: []Interface
 
 // addElements takes the host ports, and says what is done with the pod's
 // packets, before there are any.
-func (a *attaching) addElements(context.Context) error {
+func (a *attaching) addElements(ctx context.Context) error {
 	all := elementsOf(a.bridge, a.addrs())
-	if err := all.add(a.bridge); err != nil {
+	if err := all.add(ctx, a.bridge); err != nil {
 		return err
 	}
 	if len(a.bridge.Ports) == 0 {

@@ -63,12 +63,12 @@ func ensureBridge(ctx context.Context, host *conn, stateDir string, b Bridge) (i
 	if !errors.Is(err, errNoLink) {
 		return index, err
 	}
-	return makeBridge(host, stateDir, b)
+	return makeBridge(ctx, host, stateDir, b)
 }
 
 // makeBridge makes the bridge, or finishes one whose maker died. Up is what says
 // that it is finished.
-func makeBridge(host *conn, stateDir string, b Bridge) (int, error) {
+func makeBridge(ctx context.Context, host *conn, stateDir string, b Bridge) (int, error) {
 	for _, s := range b.Subnets {
 		if err := requireFree(b.Name, s.Prefix); err != nil {
 			return 0, err
@@ -86,7 +86,7 @@ func makeBridge(host *conn, stateDir string, b Bridge) (int, error) {
 	if err := writeBridge(networkDir(stateDir, b.Name), bridgeRecord{MAC: mac.String(), Subnets: b.Subnets}); err != nil {
 		return 0, err
 	}
-	if err := addBridge(b.Name, b.Subnets); err != nil {
+	if err := addBridge(ctx, b.Name, b.Subnets); err != nil {
 		return 0, err
 	}
 	if err := fault.Point("attach.bridge.link"); err != nil {
@@ -152,7 +152,7 @@ func configureBridge(host *conn, index int, b Bridge) error {
 // of.
 func requireFree(bridge string, subnet netip.Prefix) error {
 	h := &netlink.Handle{}
-	links, err := h.LinkList()
+	links, err := dump(h.LinkList)
 	if err != nil {
 		return err
 	}
@@ -160,7 +160,7 @@ func requireFree(bridge string, subnet netip.Prefix) error {
 	for _, l := range links {
 		names[l.Attrs().Index] = l.Attrs().Name
 	}
-	addrs, err := h.AddrList(nil, family(subnet.Addr()))
+	addrs, err := dump(func() ([]netlink.Addr, error) { return h.AddrList(nil, family(subnet.Addr())) })
 	if err != nil {
 		return err
 	}

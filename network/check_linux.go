@@ -115,7 +115,7 @@ func checkInside(made Interface) error {
 }
 
 func checkAddresses(link netlink.Link, made Interface) error {
-	addrs, err := netlink.AddrList(link, netlink.FAMILY_ALL)
+	addrs, err := dump(func() ([]netlink.Addr, error) { return netlink.AddrList(link, netlink.FAMILY_ALL) })
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func checkAddresses(link netlink.Link, made Interface) error {
 }
 
 func checkRoutes(link netlink.Link, made Interface) error {
-	routes, err := netlink.RouteList(link, netlink.FAMILY_ALL)
+	routes, err := dump(func() ([]netlink.Route, error) { return netlink.RouteList(link, netlink.FAMILY_ALL) })
 	if err != nil {
 		return err
 	}

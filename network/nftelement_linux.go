@@ -2,6 +2,7 @@ package network
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"net/netip"
@@ -126,7 +127,7 @@ func (all elements) newBatch() (*nftables.Conn, error) {
 
 // add adds all elements in one transaction. What is there already is fine; a port
 // that leads elsewhere is a *PortError.
-func (all elements) add(b Bridge) error {
+func (all elements) add(ctx context.Context, b Bridge) error {
 	if len(all) == 0 {
 		return nil
 	}
@@ -136,7 +137,7 @@ func (all elements) add(b Bridge) error {
 	})
 	err := all.tryAdd()
 	if errors.Is(err, syscall.ENOENT) { // somebody has flushed all rules
-		if err = addBridge(b.Name, b.Subnets); err == nil {
+		if err = addBridge(ctx, b.Name, b.Subnets); err == nil {
 			err = all.tryAdd()
 		}
 	}
@@ -161,7 +162,12 @@ func (all elements) tryAdd() error {
 }
 
 // addBridge makes the table if it is missing, and has it know the bridge.
-func addBridge(name string, subnets []Subnet) error {
+func addBridge(ctx context.Context, name string, subnets []Subnet) error {
+	unlock, err := lockTable(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if err := makeTable(); err != nil {
 		return err
 	}

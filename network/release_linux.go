@@ -73,7 +73,7 @@ func releaseBridge(ctx context.Context, host *conn, stateDir, name string) error
 	if ignore(err, errNoLink) != nil {
 		return err
 	}
-	if err := forgetBridge(name, record.Subnets); err != nil {
+	if err := forgetBridge(ctx, name, record.Subnets); err != nil {
 		return err
 	}
 	return os.RemoveAll(dir)
@@ -81,7 +81,12 @@ func releaseBridge(ctx context.Context, host *conn, stateDir, name string) error
 
 // forgetBridge takes a bridge out of the table, and the table away if it was the
 // last.
-func forgetBridge(name string, subnets []Subnet) error {
+func forgetBridge(ctx context.Context, name string, subnets []Subnet) error {
+	unlock, err := lockTable(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	c, err := nftables.New()
 	if err != nil {
 		return err

@@ -76,6 +76,21 @@ func (c *conn) link(name string) (netlink.Link, error) {
 // errNoLink says that there is no link of the name.
 var errNoLink = errors.New("no such link")
 
+// dump asks for a list until the kernel has written one during which nothing
+// changed: it says so if something did (NLM_F_DUMP_INTR), for then an entry may be
+// missing. Whoever else makes links or addresses in the namespace is the reason.
+func dump[T any](list func() ([]T, error)) (all []T, err error) {
+	for range dumpTries {
+		if all, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return all, err
+}
+
+// dumpTries are more than a host needs on which links come and go all the time.
+const dumpTries = 100
+
 // listens reports whether a link takes what is asked about an IPv6 address on
 // it, its solicited-node multicast (RFC 4291): a worker of the kernel has it join
 // that group, also when no duplicates are looked for.
@@ -83,7 +98,9 @@ func (c *conn) listens(index int, a netip.Addr) (bool, error) {
 	group := netip.MustParseAddr("ff02::1:ff00:0").As16()
 	ip := a.As16()
 	copy(group[13:], ip[13:])
-	msgs, err := c.request(rtmGetMulticast, syscall.NLM_F_DUMP, nl.NewIfAddrmsg(syscall.AF_INET6)).Execute(syscall.NETLINK_ROUTE, 0)
+	msgs, err := dump(func() ([][]byte, error) {
+		return c.request(rtmGetMulticast, syscall.NLM_F_DUMP, nl.NewIfAddrmsg(syscall.AF_INET6)).Execute(syscall.NETLINK_ROUTE, 0)
+	})
 	if err != nil {
 		return false, os.NewSyscallError("netlink: get multicast groups", err)
 	}

@@ -10,7 +10,7 @@ import (
 // included, in the order of their numbers.
 func Stats(ns *namespace.Handle) (stats []InterfaceStats, err error) {
 	err = ns.Do(func() error {
-		links, err := (&netlink.Handle{}).LinkList()
+		links, err := dump((&netlink.Handle{}).LinkList)
 		for _, l := range links {
 			a := l.Attrs()
 			if a.Statistics == nil {

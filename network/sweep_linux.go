@@ -57,7 +57,7 @@ func sweepLinks(host *conn, stateDir, bridge string, exists func(id string) bool
 	if record, err := readBridge(networkDir(stateDir, bridge)); err != nil || br.Attrs().HardwareAddr.String() != record.MAC {
 		return err // not ours
 	}
-	links, err := (&netlink.Handle{}).LinkList()
+	links, err := dump((&netlink.Handle{}).LinkList)
 	if err != nil {
 		return err
 	}
