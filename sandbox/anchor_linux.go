@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/barepod/barepod/internal/cgroup"
 	"github.com/barepod/barepod/internal/program"
 	"github.com/barepod/barepod/internal/sys"
 	"github.com/barepod/barepod/namespace"
@@ -22,6 +23,7 @@ func (c *Config) ownKinds() namespace.Kind { return contextKinds &^ c.fromHost()
 type anchor struct {
 	cfg     *Config
 	nursery *namespace.Handle
+	cgroup  *cgroup.Group
 	etc     map[string]string
 	volumes []*volume.Mounted
 
@@ -70,19 +72,16 @@ func (a *anchor) setUp() error {
 }
 
 // loopback sets the loopback device up with its IPv4 and IPv6 addresses, also
-// where the host's default is to have no IPv6.
+// where the host's default is to have no IPv6. The file that says so is not looked
+// at: a lookup in /proc/sys/net passes the entries of all pods' namespaces.
 func loopback() error {
-	const off = "net/ipv6/conf/lo/disable_ipv6"
-	if f, err := sys.OpenSysctl(off, os.O_RDWR); err == nil { // no such file: no IPv6
-		b := make([]byte, 1)
-		if _, err = f.Read(b); err == nil && b[0] != '0' {
-			_, err = f.WriteAt([]byte("0"), 0)
-		}
-		if err := errors.Join(err, f.Close()); err != nil {
-			return err
-		}
+	if err := sys.LoopbackUp(); err != nil {
+		return err
 	}
-	return sys.LoopbackUp()
+	if lacks, err := sys.LoopbackLacksIPv6(); !lacks {
+		return err
+	}
+	return writeSysctl("net.ipv6.conf.lo.disable_ipv6", "0")
 }
 
 // assemble puts the thread into the new anchor and fills it.
@@ -177,8 +176,16 @@ func (a *anchor) podFS(files *fileSet) (*os.File, error) {
 	}
 	files.add(base)
 	in := func(path string) string { return strings.TrimPrefix(path, program.AnchorPod+"/") }
-	for _, dir := range []string{program.AnchorNS, program.AnchorEtc, program.AnchorShm, program.AnchorMqueue, program.AnchorSys, program.AnchorVolumes} {
+	for _, dir := range []string{program.AnchorNS, program.AnchorEtc, program.AnchorShm, program.AnchorMqueue, program.AnchorSys, program.AnchorCgroup, program.AnchorVolumes} {
 		if err := sys.MkdirAt(base, in(dir), 0o755); err != nil {
+			return nil, err
+		}
+	}
+	for _, m := range a.cgroup.Mounts() {
+		if m.Dir == "." {
+			break
+		}
+		if err := sys.MkdirAt(base, in(program.AnchorCgroup)+"/"+m.Dir, 0o755); err != nil {
 			return nil, err
 		}
 	}

@@ -189,7 +189,7 @@ func (s *Sandbox) makeCgroup(u *undo.Stack) error {
 
 // makeAnchor makes the volumes and the namespaces.
 func (s *Sandbox) makeAnchor(ctx context.Context, nursery *namespace.Handle, u *undo.Stack) error {
-	a := &anchor{cfg: &s.cfg, nursery: nursery, etc: s.cfg.etc(readHostFiles())}
+	a := &anchor{cfg: &s.cfg, nursery: nursery, cgroup: s.cgroup, etc: s.cfg.etc(readHostFiles())}
 	defer func() {
 		for _, v := range a.volumes {
 			_ = v.File.Close()

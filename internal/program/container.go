@@ -19,6 +19,7 @@ const (
 	AnchorShm     = "/pod/shm"     // /dev/shm
 	AnchorMqueue  = "/pod/mqueue"  // /dev/mqueue
 	AnchorSys     = "/pod/sys"     // /sys, read-only and masked
+	AnchorCgroup  = "/pod/cgroup"  // /sys/fs/cgroup, to mount several hierarchies in
 	AnchorVolumes = "/pod/volumes" // one mount for each volume
 	AnchorDev     = "/dev"         // the standard device nodes, on the nursery's tmpfs
 	AnchorEmpty   = "/empty"       // an empty directory, on the nursery's tmpfs
@@ -43,7 +44,8 @@ type Container struct {
 	Root     Root
 	ReadOnly bool // the root directory, once assembled
 	Mounts   []Mount
-	// CgroupMounts is what to mount in /sys/fs/cgroup.
+	// CgroupMounts is what to mount in /sys/fs/cgroup. If it is more than that
+	// itself, AnchorCgroup has the directories.
 	CgroupMounts []CgroupMount
 	// MaskedPaths and ReadonlyPaths are below /proc.
 	MaskedPaths, MaskedDirs, ReadonlyPaths []string
@@ -64,7 +66,7 @@ func (c *Container) Program() *launch.Program {
 	for i := range c.Mounts {
 		sources[i] = c.Mounts[i].source(p)
 	}
-	pod := takePod(p)
+	pod := c.takePod(p)
 
 	// Of the anchor the container gets these copies and nothing else: its own
 	// mount namespace begins with the nursery's one mount.
@@ -78,7 +80,7 @@ func (c *Container) Program() *launch.Program {
 		t.mount(cloneOf(p, AnchorEmpty), name, dir)
 	}
 	c.proc(t)
-	c.sys(t, pod.sys, cgroups)
+	c.sys(t, pod, cgroups)
 	dev(t, pod)
 	for i, name := range etcFiles {
 		p.Note("mount /etc/%s", name)
@@ -100,15 +102,18 @@ var etcFiles = []string{"hosts", "hostname", "resolv.conf"}
 
 // podMounts are detached copies of what every container has of its pod.
 type podMounts struct {
-	sys, shm, mqueue launch.Arg
-	etc              []launch.Arg
+	sys, cgroup, shm, mqueue launch.Arg
+	etc                      []launch.Arg
 }
 
-func takePod(p *launch.Program) podMounts {
+func (c *Container) takePod(p *launch.Program) podMounts {
 	p.Note("take what is the pod's")
 	m := podMounts{
 		sys: p.Call("open_tree", launch.AtFDCWD, p.Str(AnchorSys), launch.TreeFlags(unix.OPEN_TREE_CLONE|unix.AT_RECURSIVE)).Result(),
 		shm: cloneOf(p, AnchorShm), mqueue: cloneOf(p, AnchorMqueue),
+	}
+	if c.manyCgroups() {
+		m.cgroup = cloneOf(p, AnchorCgroup)
 	}
 	for _, name := range etcFiles {
 		m.etc = append(m.etc, cloneOf(p, AnchorEtc+"/"+name))

@@ -56,23 +56,28 @@ func (c *Container) proc(t tree) {
 }
 
 // sys mounts the pod's sysfs and the container's cgroups, all read-only.
-func (c *Container) sys(t tree, sysfs launch.Arg, cgroups []launch.Arg) {
+func (c *Container) sys(t tree, pod podMounts, cgroups []launch.Arg) {
 	p := t.p
 	p.Note("mount sysfs on /sys")
-	t.mount(sysfs, "sys", dir)
+	t.mount(pod.sys, "sys", dir)
 	if len(cgroups) == 0 {
 		return
 	}
 	p.Note("mount the cgroups on /sys/fs/cgroup")
-	if c.CgroupMounts[0].Dir == "." {
+	if !c.manyCgroups() {
 		t.mount(cgroups[0], "sys/fs/cgroup", dir)
 		return
 	}
-	base := newFS(p, "tmpfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC, "size", "4k", "nr_inodes", "32", "mode", "755")
-	t.mount(base, "sys/fs/cgroup", dir)
+	// A directory of the pod's, not a file system of the container's: the kernel
+	// looks at all file systems whenever a memory cgroup ends.
+	setattr(p, pod.cgroup, p.MountAttr(unix.MOUNT_ATTR_RDONLY, 0, 0))
+	t.mount(pod.cgroup, "sys/fs/cgroup", dir)
 	for i, m := range c.CgroupMounts {
-		p.Call("mkdirat", base, p.Str(m.Dir), launch.Octal(0o755))
-		moveTo2(p, cgroups[i], base, m.Dir)
+		moveTo2(p, cgroups[i], pod.cgroup, m.Dir)
 	}
-	setattr(p, base, p.MountAttr(unix.MOUNT_ATTR_RDONLY, 0, 0))
+}
+
+// manyCgroups reports whether /sys/fs/cgroup is a directory of hierarchies.
+func (c *Container) manyCgroups() bool {
+	return len(c.CgroupMounts) > 0 && c.CgroupMounts[0].Dir != "."
 }

@@ -1,6 +1,7 @@
 package sys
 
 import (
+	"net/netip"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -69,6 +70,24 @@ func LoopbackUp() error {
 	}
 	req.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
 	return os.NewSyscallError("ioctl SIOCSIFFLAGS lo", unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req))
+}
+
+// LoopbackLacksIPv6 reports whether the kernel has IPv6, but the loopback device of
+// the calling thread's network namespace no address of it, although it is up.
+func LoopbackLacksIPv6() (bool, error) {
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err == unix.EAFNOSUPPORT {
+		return false, nil
+	}
+	if err != nil {
+		return false, os.NewSyscallError("socket", err)
+	}
+	defer unix.Close(fd)
+	err = unix.Bind(fd, &unix.SockaddrInet6{Addr: netip.IPv6Loopback().As16()})
+	if err == unix.EADDRNOTAVAIL {
+		return true, nil
+	}
+	return false, os.NewSyscallError("bind ::1", err)
 }
 
 // OpenSysctl opens a kernel parameter below /proc/sys of the calling thread's
