@@ -183,10 +183,10 @@ func TestCase_R07_PinLeaked(t *testing.T) {
 			other := helper(t, "block")          // and one that somebody lives in
 			other.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 			pidfd := start(t, other)
-			require.Eventually(t, func() bool {
+			require.True(t, testutil.Await(func() bool {
 				h, err := namespace.OfProcess(pidfd, namespace.Mount)
 				return err == nil && !h.Equal(here(t, namespace.Mount)) && h.Close() == nil
-			}, patience, tick)
+			}))
 			require.NoError(t, mount.Do(func() error {
 				h, err := namespace.Open(path)
 				if err != nil {

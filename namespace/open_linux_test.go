@@ -181,10 +181,10 @@ func TestOfProcess(t *testing.T) {
 
 	// Ended but not reaped, then reaped.
 	require.NoError(t, cmd.Process.Kill())
-	require.Eventually(t, func() bool {
+	require.True(t, testutil.Await(func() bool {
 		exited, err := sys.PidfdExited(pidfd)
 		return err == nil && exited
-	}, patience, tick)
+	}))
 	for kind := range allKinds.Kinds() {
 		_, err := namespace.OfProcess(pidfd, kind)
 		require.ErrorIs(t, err, os.ErrProcessDone, "%v of a zombie", kind)

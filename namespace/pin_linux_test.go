@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/barepod/barepod/internal/testutil"
 	"github.com/barepod/barepod/namespace"
 )
 
@@ -255,10 +256,10 @@ func TestPinSurvivesMaker(t *testing.T) {
 	maker := helper(t, "maker", path)
 	start(t, maker)
 	var ino []byte
-	require.Eventually(t, func() bool {
+	require.True(t, testutil.Await(func() bool {
 		ino, _ = os.ReadFile(path + ".ino") // not there yet
 		return len(ino) > 0
-	}, patience, tick)
+	}))
 	require.NoError(t, maker.Process.Kill())
 	require.Error(t, maker.Wait())
 

@@ -102,8 +102,8 @@ func container(t testing.TB, p *pod.Pod, name string) *pod.ContainerHandle {
 // awaitLog waits until a log file has the text.
 func awaitLog(t testing.TB, path, text string) {
 	t.Helper()
-	require.Eventually(t, func() bool {
+	require.True(t, testutil.Await(func() bool {
 		b, err := os.ReadFile(path)
 		return err == nil && string(b) == text
-	}, 10*time.Second, 2*time.Millisecond, "%s must become %q", path, text)
+	}), "%s must become %q", path, text)
 }

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -38,10 +37,10 @@ func TestCase_R11_OrphansAreReaped(t *testing.T) {
 		i=$((i+1))
 	done; echo done`
 	require.Equal(t, "done", inside(t, main, script))
-	require.Eventually(t, func() bool {
+	require.True(t, testutil.Await(func() bool {
 		// PID 1, the container, and what counts.
 		return inside(t, main, "grep -l . /proc/[0-9]*/comm 2>/dev/null | wc -l") <= "5"
-	}, patience, 20*time.Millisecond)
+	}))
 	require.Equal(t, "0", inside(t, main, "grep -h ^State /proc/[0-9]*/status 2>/dev/null | grep -c Z || :"))
 }
 
@@ -246,9 +245,9 @@ func TestCase_R30_FrozenCgroup(t *testing.T) {
 			freezers = append(freezers, pure...)
 			require.NotEmpty(t, freezers)
 			require.NoError(t, os.WriteFile(freezers[0], []byte("1"), 0))
-			require.Eventually(t, func() bool {
+			require.True(t, testutil.Await(func() bool {
 				return strings.Contains(read(t, filepath.Dir(freezers[0])+"/cgroup.events"), "frozen 1")
-			}, patience, time.Millisecond)
+			}))
 			if kill {
 				require.NoError(t, main.Kill(t.Context()))
 				require.Equal(t, syscall.SIGKILL, wait(t, main).Signal)

@@ -120,7 +120,7 @@ func creatorPlan(t *testing.T, cfg sandbox.Config) plan {
 // have started what they start.
 func requireSleeping(t testing.TB, cfg sandbox.Config, n int) {
 	t.Helper()
-	require.Eventually(t, func() bool {
+	require.True(t, testutil.Await(func() bool {
 		sleeping := 0
 		for _, pid := range processesIn(t, cfg) {
 			name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)) // it may end
@@ -129,7 +129,7 @@ func requireSleeping(t testing.TB, cfg sandbox.Config, n int) {
 			}
 		}
 		return sleeping == n
-	}, patience, time.Millisecond)
+	}))
 }
 
 func TestDieWithCreator(t *testing.T) {
@@ -153,11 +153,11 @@ func TestDieWithCreator(t *testing.T) {
 				require.Eventually(t, func() bool { return running(t, fds) == 0 }, soon, time.Millisecond)
 				closeAll(t, fds)
 				child.Kill()
-				require.Eventually(t, func() bool {
+				require.True(t, testutil.Await(func() bool {
 					require.NoError(t, sandbox.Sweep(t.Context(), p.Config.StateDir))
 					_, err := os.Lstat(filepath.Join(p.Config.StateDir, p.Config.ID))
 					return os.IsNotExist(err)
-				}, patience, time.Millisecond)
+				}))
 				requireNothingLeft(t, before, p.Config)
 			})
 		}

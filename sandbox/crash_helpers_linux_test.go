@@ -38,7 +38,7 @@ func TestKeeperKilled(t *testing.T) {
 	keepers := processesOf(cfg.ID)
 	require.Len(t, keepers, 1)
 	kill(t, keepers[0])
-	require.Eventually(t, func() bool { return len(processesOf(cfg.ID)) == 0 }, patience, time.Millisecond)
+	require.True(t, testutil.Await(func() bool { return len(processesOf(cfg.ID)) == 0 }))
 
 	st, err := main.Status()
 	require.NoError(t, err)

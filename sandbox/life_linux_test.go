@@ -139,10 +139,10 @@ func TestRemove(t *testing.T) {
 	require.NoError(t, sb.Remove(t.Context()))
 	require.NoError(t, sandbox.Remove(t.Context(), cfg.StateDir, sb.ID()))
 	for _, pid := range []int{p.PID(), status.InitPID} {
-		require.Eventually(t, func() bool { // whoever reaps orphans here comes to it
+		require.True(t, testutil.Await(func() bool { // whoever reaps orphans here comes to it
 			_, err := os.Stat(fmt.Sprint("/proc/", pid))
 			return errors.Is(err, fs.ErrNotExist)
-		}, patience, time.Millisecond)
+		}))
 	}
 	require.NoDirExists(t, filepath.Join(cfg.StateDir, sb.ID()))
 	require.NoDirExists(t, filepath.Join(cfg.DataDir, "pods", sb.ID()))

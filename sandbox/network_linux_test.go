@@ -45,8 +45,7 @@ func ipLink(t testing.TB) string {
 // network.
 func requireNetworkOf(t testing.TB, stateDir, id string) {
 	t.Helper()
-	require.Eventually(t, func() bool { return strings.Count(ipLink(t), "alias "+id+" eth0") == strings.Count(ipLink(t), ": bp") },
-		patience, 5*time.Millisecond, "links")
+	require.True(t, testutil.Await(func() bool { return strings.Count(ipLink(t), "alias "+id+" eth0") == strings.Count(ipLink(t), ": bp") }), "links")
 	holders, err := filepath.Glob(filepath.Join(stateDir, ".network", "*", "holders", "*"))
 	require.NoError(t, err)
 	for _, h := range holders {
@@ -180,7 +179,7 @@ func TestCase_R05_RemoveWithoutNamespace(t *testing.T) {
 	sb := newSandbox(t, cfg)
 	require.NoError(t, sb.Close())
 	require.NoError(t, exec.Command("umount", "-l", filepath.Join(cfg.StateDir, sb.ID(), "anchor")).Run())
-	require.Eventually(t, func() bool { return !strings.Contains(ipLink(t), ": bp") }, patience, 5*time.Millisecond, "the namespace is gone")
+	require.True(t, testutil.Await(func() bool { return !strings.Contains(ipLink(t), ": bp") }), "the namespace is gone")
 	require.NoError(t, sandbox.Remove(t.Context(), cfg.StateDir, sb.ID()))
 	requireNetworkOf(t, cfg.StateDir, "nobody")
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/barepod/barepod/internal/testutil"
+
 	"github.com/barepod/barepod/sandbox"
 )
 
@@ -104,10 +106,10 @@ func TestKill(t *testing.T) {
 			cmd.Name = "main"
 			p := start(t, cmd)
 			more := start(t, p.Exec("/bin/sleep", "1000"))
-			require.Eventually(t, func() bool {
+			require.True(t, testutil.Await(func() bool {
 				stats, err := p.Stats(t.Context())
 				return err == nil && stats.PIDs == 5
-			}, patience, time.Millisecond)
+			}))
 			require.NoError(t, p.Kill(t.Context()))
 			require.Equal(t, syscall.SIGKILL, wait(t, p).Signal)
 			require.Equal(t, syscall.SIGKILL, wait(t, more).Signal)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/barepod/barepod/internal/cgroup"
 	"github.com/barepod/barepod/internal/feature"
+	"github.com/barepod/barepod/internal/testutil"
 )
 
 // shows returns the content of a group's control file, wherever it is.
@@ -121,12 +122,12 @@ func TestStats(t *testing.T) {
 		g := newGroup(t, h, cfg, "p")
 		ctr := newGroup(t, h, cfg, "p", "c")
 		cmd := start(t, ctr, "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; exec sleep 60")
-		require.Eventually(t, func() bool {
+		require.True(t, testutil.Await(func() bool {
 			s, err := g.Stats() // counts what is in the container's group
 			return err == nil && s.CPUUsage > 10*time.Millisecond && s.CPUUsage < time.Minute &&
 				(!h.has("pids") || s.PIDs == 1) &&
 				(!h.has("memory") || s.MemoryUsage > 0 && s.MemoryUsage < 64<<20)
-		}, 10*time.Second, 10*time.Millisecond)
+		}))
 		require.NoError(t, cmd.Process.Kill())
 		requireKilled(t, cmd)
 		missing, err := h.Open(cgroup.Config{}, "barepod-test-missing")

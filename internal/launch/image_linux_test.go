@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -114,10 +113,10 @@ func TestCVE_2019_5736_ImageIsSealed(t *testing.T) {
 	exe := filepath.Join("/proc", itoa(run.PID()), "exe")
 	// The descriptors that tell ForkExec of an execve can be closed before it has
 	// replaced the memory (seen on 6.1.192).
-	require.Eventually(t, func() bool {
+	require.True(t, testutil.Await(func() bool {
 		to, err := os.Readlink(exe)
 		return err == nil && strings.HasPrefix(to, "/memfd:sealed")
-	}, 20*time.Second, time.Millisecond)
+	}))
 	_, err = os.OpenFile(exe, os.O_WRONLY, 0)
 	require.ErrorIs(t, err, unix.ETXTBSY)
 	held, err := os.Open(exe)

@@ -191,7 +191,7 @@ func TestKeeper(t *testing.T) {
 	name, err := os.ReadFile(proc + "comm")
 	require.NoError(t, err)
 	require.Equal(t, "barepod-keeper\n", string(name))
-	require.Eventually(t, func() bool { // it closes the others after its report
+	require.True(t, testutil.Await(func() bool { // it closes the others after its report
 		var open []string
 		fds, err := os.ReadDir(proc + "fd")
 		require.NoError(t, err)
@@ -201,7 +201,7 @@ func TestKeeper(t *testing.T) {
 			open = append(open, to)
 		}
 		return fmt.Sprint(open) == fmt.Sprint([]string{control, w.record.Name(), link(fmt.Sprintf("/proc/self/fd/%d", r.Fd()))})
-	}, 5*time.Second, 5*time.Millisecond)
+	}))
 	for _, ns := range []string{"mnt", "net", "ipc", "uts", "pid", "user", "cgroup"} {
 		require.Equal(t, link("/proc/self/ns/"+ns), link(proc+"ns/"+ns))
 	}
@@ -304,10 +304,10 @@ func TestInit(t *testing.T) {
 // requireIdle waits until a process has no descriptor, as PID 1 after its commit.
 func requireIdle(t *testing.T, pid int) {
 	t.Helper()
-	require.Eventually(t, func() bool {
+	require.True(t, testutil.Await(func() bool {
 		fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 		return err == nil && len(fds) == 0
-	}, 5*time.Second, time.Millisecond)
+	}))
 	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
 	require.NoError(t, err)
 	require.Equal(t, "barepod-init", string(bytes.TrimSpace(comm)))
