@@ -79,10 +79,10 @@ func (f *findings) look(ctx context.Context, shared *exchange) (err error) {
 	if f.Processes, err = processes(); err != nil {
 		return err
 	}
-	if f.First, err = fetch(ctx, "first"); err != nil {
+	if f.First, err = fetch(ctx, "localhost", "first"); err != nil {
 		return err
 	}
-	page, err := fetch(ctx, "page")
+	page, err := fetch(ctx, "localhost", "page")
 	if err != nil {
 		return err
 	}
@@ -110,16 +110,16 @@ func (f *findings) write() error {
 
 // client connects anew each time, by the pod's own /etc/hosts.
 var client = &http.Client{
-	Timeout: time.Second,
+	Timeout: 5 * time.Second,
 	Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext:       (&net.Dialer{Resolver: &net.Resolver{PreferGo: true}}).DialContext,
 	},
 }
 
-// fetch returns a page of the server.
-func fetch(ctx context.Context, page string) (string, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/"+page, nil)
+// fetch returns a page of the server, whose host may have a port.
+func fetch(ctx context.Context, host, page string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+"/"+page, nil)
 	if err != nil {
 		return "", err
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/barepod/barepod/pod"
 )
 
-// controller is step 5: a process that has nothing but the pod's ID takes over
+// controller is step 6: a process that has nothing but the pod's ID takes over
 // when the creator is dead.
 func controller(ctx context.Context, args []string) error {
 	id, killed := args[0], args[1]
@@ -27,7 +27,7 @@ func controller(ctx context.Context, args []string) error {
 	if err := errors.Join(err, p.Close()); err != nil {
 		return err
 	}
-	step(5, "The creator (PID %s) was killed with SIGKILL.\nAnother process (PID %d) opened the pod by its ID.\n%s",
+	step(6, "The creator (PID %s) was killed with SIGKILL.\nAnother process (PID %d) opened the pod by its ID.\n%s",
 		killed, os.Getpid(), text)
 	return nil
 }

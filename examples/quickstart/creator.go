@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/barepod/barepod/network"
 	"github.com/barepod/barepod/pod"
 	"github.com/barepod/barepod/sandbox"
 )
@@ -22,7 +23,7 @@ import (
 // reportFD is the descriptor on which the supervisor reads what was made.
 const reportFD = 3
 
-// creator makes the pod, does steps 1 to 4 and says what it has made. Then it
+// creator makes the pod, does steps 1 to 5 and says what it has made. Then it
 // waits to be killed, with the pod's handle open.
 func creator(ctx context.Context, args []string) error {
 	id := args[0]
@@ -46,11 +47,7 @@ func creator(ctx context.Context, args []string) error {
 }
 
 func create(ctx context.Context, id string) error {
-	spec, err := podSpec(id)
-	if err != nil {
-		return err
-	}
-	p, err := pod.New(ctx, spec)
+	p, err := newPod(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -61,12 +58,28 @@ func create(ctx context.Context, id string) error {
 		return err
 	}
 	t := &tour{pod: p, namespaces: map[string]bool{}}
-	for _, step := range []func(context.Context) error{t.serve, t.load, t.check, t.restart} {
+	for _, step := range []func(context.Context) error{t.serve, t.load, t.check, t.reach, t.restart} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
 	return t.report(ctx)
+}
+
+// newPod makes the pod, if need be several times: somebody else may take the port
+// that was free a moment ago.
+func newPod(ctx context.Context, id string) (*pod.Pod, error) {
+	for {
+		spec, err := podSpec(id)
+		if err != nil {
+			return nil, err
+		}
+		p, err := pod.New(ctx, spec)
+		var taken *network.PortError
+		if !errors.As(err, &taken) {
+			return p, err
+		}
+	}
 }
 
 // report tells the supervisor what was made.
@@ -79,7 +92,10 @@ func (t *tour) report(ctx context.Context) error {
 		return err
 	}
 	w := os.NewFile(reportFD, "report")
-	m := made{PIDs: pids, Namespaces: slices.Sorted(maps.Keys(t.namespaces))}
+	m := made{
+		PIDs: pids, Namespaces: slices.Sorted(maps.Keys(t.namespaces)),
+		IPs: t.pod.Sandbox().Network().Addresses(), HostPort: t.hostPort(),
+	}
 	return errors.Join(json.NewEncoder(w).Encode(m), w.Close())
 }
 

@@ -41,7 +41,7 @@ func look() (*machine, error) {
 
 // left returns what is left of a pod that was removed, and then of what it
 // shared with others.
-func (m *machine) left(ctx context.Context, id string, namespaces []string) ([]string, error) {
+func (m *machine) left(ctx context.Context, id string, pod made) ([]string, error) {
 	suspects, err := running()
 	if err != nil {
 		return nil, err
@@ -50,7 +50,7 @@ func (m *machine) left(ctx context.Context, id string, namespaces []string) ([]s
 	// that comes later cannot either, but its namespaces may have numbers that
 	// were the pod's: the kernel uses them again.
 	suspects = slices.DeleteFunc(suspects, func(p process) bool { return m.processes[p.id] })
-	left, err := settle(func() ([]string, error) { return own(id, namespaces, suspects) })
+	left, err := settle(func() ([]string, error) { return own(id, pod, suspects) })
 	if err != nil || len(left) > 0 {
 		return left, err
 	}
@@ -76,11 +76,13 @@ func settle(look func() ([]string, error)) ([]string, error) {
 }
 
 // own returns what there is of a pod.
-func own(id string, namespaces []string, suspects []process) ([]string, error) {
+func own(id string, pod made, suspects []process) ([]string, error) {
 	var left []string
 	for _, path := range []string{
 		filepath.Join(sandbox.DefaultStateDir, id),
+		filepath.Join(sandbox.DefaultStateDir, visitorID(id)),
 		filepath.Join(sandbox.DefaultDataDir, "pods", id),
+		filepath.Join(sandbox.DefaultDataDir, "pods", visitorID(id)),
 		logFile(id),
 	} {
 		if exists(path) {
@@ -93,7 +95,7 @@ func own(id string, namespaces []string, suspects []process) ([]string, error) {
 	}
 	for line := range strings.Lines(string(mounts)) {
 		f := strings.Fields(line)
-		if strings.Contains(line, id) || slices.Contains(namespaces, f[3]) {
+		if strings.Contains(line, id) || slices.Contains(pod.Namespaces, f[3]) {
 			left = append(left, "mount of "+f[3]+" on "+f[4])
 		}
 	}
@@ -103,9 +105,10 @@ func own(id string, namespaces []string, suspects []process) ([]string, error) {
 	}
 	left = append(left, groups...)
 	for _, p := range suspects {
-		left = append(left, p.holds(id, namespaces)...)
+		left = append(left, p.holds(id, pod.Namespaces)...)
 	}
-	return left, nil
+	links, err := ownNetwork(id, pod)
+	return append(left, links...), err
 }
 
 func exists(path string) bool {
@@ -172,7 +175,8 @@ func shared() ([]string, error) {
 			left = append(left, "cgroup "+parent)
 		}
 	}
-	return left, nil
+	links, err := sharedNetwork()
+	return append(left, links...), err
 }
 
 // process is one that may have something of the pod's.

@@ -23,6 +23,7 @@ const (
 	asServer     = "as-server"
 	asChecker    = "as-checker"
 	asFindings   = "as-findings"
+	asVisitor    = "as-visitor"
 )
 
 // parts are what the program does for a first argument; args are the others.
@@ -32,6 +33,7 @@ var parts = map[string]func(ctx context.Context, args []string) error{
 	asServer:     server,
 	asChecker:    checker,
 	asFindings:   findingsCommand,
+	asVisitor:    visitor,
 }
 
 func main() {

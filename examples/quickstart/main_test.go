@@ -7,10 +7,12 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/barepod/barepod/internal/testutil"
+	"github.com/barepod/barepod/network"
 	"github.com/barepod/barepod/pod"
 	"github.com/barepod/barepod/sandbox"
 )
@@ -59,6 +62,7 @@ func TestQuickstart(t *testing.T) {
 		`POD         quickstart-[0-9a-f]{8}\n`,
 		`hostname    quickstart\n`,
 		`namespaces  ipc:\[\d+\] net:\[\d+\] pid:\[\d+\] uts:\[\d+\]\n`,
+		`IPs         10\.213\.\d+\.\d+( and fd62:[0-9a-f:]+)?\n`,
 		`cgroup      /barepod/quickstart-[0-9a-f]{8}\n`,
 		`server +running +\d+ +0 +Scratch +mnt:\[\d+\]\n`,
 		`loader +running +\d+ +0 +HostRoot +mnt:\[\d+\]\n`,
@@ -66,9 +70,10 @@ func TestQuickstart(t *testing.T) {
 		`✓ 1  server .*linked`,
 		`✓ 2  loader .*read-only`,
 		`✓ 3  checker .*\n.* checker, loader, server`,
-		`✓ 4  server was killed \(signal 9\)`,
-		`✓ 5  .*SIGKILL(.*\n)+.*exit status 42`,
-		`✓ 6  Nothing is left`,
+		`✓ 4  The host fetched .* 10\.213(.*\n)+.* 127\.0\.0\.1:\d+.*\n.*Another pod with 10\.213`,
+		`✓ 5  server was killed \(signal 9\)`,
+		`✓ 6  .*SIGKILL(.*\n)+.*exit status 42`,
+		`✓ 7  Nothing is left`,
 	} {
 		require.Regexp(t, want, stdout)
 	}
@@ -95,14 +100,11 @@ func TestKeep(t *testing.T) {
 	tour := tour{pod: p, namespaces: map[string]bool{}}
 	require.NoError(t, tour.collect(t.Context()))
 	require.NoError(t, p.Close())
-	var namespaces []string
-	for ns := range tour.namespaces {
-		namespaces = append(namespaces, ns)
-	}
-	require.GreaterOrEqual(t, len(namespaces), 8, "four shared, three of containers, one that holds them: %q", namespaces)
+	m := made{Namespaces: slices.Collect(maps.Keys(tour.namespaces)), IPs: status.PodIPs, HostPort: tour.hostPort()}
+	require.GreaterOrEqual(t, len(m.Namespaces), 8, "four shared, three of containers, one that holds them: %q", m.Namespaces)
 	all, err := running()
 	require.NoError(t, err)
-	left, err := own(id, namespaces, all)
+	left, err := own(id, m, all)
 	require.NoError(t, err)
 	text := strings.Join(left, "\n")
 	for _, want := range []string{
@@ -115,6 +117,9 @@ func TestKeep(t *testing.T) {
 		"(barepod: " + id + "/server",
 		"namespace net:[",
 		"namespace mnt:[",
+		"link bp",
+		"lease " + filepath.Join(sandbox.DefaultStateDir, ".network", network.DefaultBridge),
+		"element of the nftables table barepod",
 	} {
 		require.Contains(t, text, want)
 	}
@@ -122,7 +127,7 @@ func TestKeep(t *testing.T) {
 	_, stderr, code = output(t, quickstart(t, "-remove", id))
 	require.Empty(t, stderr)
 	require.Equal(t, 0, code)
-	left, err = before.left(t.Context(), id, namespaces)
+	left, err = before.left(t.Context(), id, m)
 	require.NoError(t, err)
 	require.Empty(t, left)
 }
@@ -169,7 +174,7 @@ func TestInterrupted(t *testing.T) {
 			require.NoError(t, err)
 			_ = cmd.Wait()
 			require.Equal(t, test.code, cmd.ProcessState.ExitCode())
-			left, err := before.left(t.Context(), id, nil)
+			left, err := before.left(t.Context(), id, made{})
 			require.NoError(t, err)
 			require.Empty(t, left)
 		})

@@ -54,6 +54,7 @@ func printPod(ctx context.Context, p *pod.Pod) error {
 	row("phase", status.Phase)
 	row("hostname", sb.Hostname)
 	row("namespaces", strings.Join(namespaces, " "))
+	row("IPs", list(status.PodIPs))
 	row("cgroup", sb.Cgroup)
 	for _, kind := range slices.Sorted(maps.Keys(volumes)) {
 		row(kind, strings.Join(volumes[kind], " "))

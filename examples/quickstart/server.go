@@ -5,11 +5,17 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os/signal"
 	"syscall"
 	"time"
 )
+
+// callerPage says to who asks for it which address it has here.
+const callerPage = "caller"
 
 // server is what the server container runs: it serves the volume's files until
 // it is told to stop, and answers in the shared memory.
@@ -21,7 +27,13 @@ func server(ctx context.Context, _ []string) error {
 		return err
 	}
 	go shared.answer()
-	srv := &http.Server{Addr: ":80", Handler: http.FileServer(http.Dir(siteDir)), ReadHeaderTimeout: time.Second}
+	mux := http.NewServeMux()
+	mux.Handle("/", http.FileServer(http.Dir(siteDir)))
+	mux.HandleFunc("/"+callerPage, func(w http.ResponseWriter, r *http.Request) {
+		host, _, _ := net.SplitHostPort(r.RemoteAddr)
+		_, _ = io.WriteString(w, host)
+	})
+	srv := &http.Server{Addr: fmt.Sprint(":", sitePort), Handler: mux, ReadHeaderTimeout: time.Second}
 	go func() {
 		<-ctx.Done()
 		_ = srv.Close()

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/barepod/barepod/network"
 	"github.com/barepod/barepod/pod"
 	"github.com/barepod/barepod/sandbox"
 	"github.com/barepod/barepod/volume"
@@ -38,25 +39,13 @@ done`
 
 // podSpec returns the pod. It is plain data: nothing is made here.
 func podSpec(id string) (pod.Spec, error) {
-	exe, err := os.Executable()
+	volumes, mounts, env, err := programVolumes()
 	if err != nil {
 		return pod.Spec{}, err
 	}
-	libs, err := libraries()
+	port, err := freePort()
 	if err != nil {
 		return pod.Spec{}, err
-	}
-	volumes := []volume.Volume{
-		{Name: "site", Source: volume.EmptyDir{}},
-		{Name: "program", Source: volume.HostPath{Path: exe, Type: volume.HostPathFile}},
-	}
-	mounts := []volume.Mount{{Volume: "program", Path: program, ReadOnly: true}}
-	var env []string // none is nothing, and not the host's
-	for i, lib := range libs {
-		name := fmt.Sprintf("library-%d", i)
-		volumes = append(volumes, volume.Volume{Name: name, Source: volume.HostPath{Path: lib.file, Type: volume.HostPathFile}})
-		mounts = append(mounts, volume.Mount{Volume: name, Path: lib.path, ReadOnly: true})
-		env = []string{"LD_LIBRARY_PATH=" + libraryDir}
 	}
 	site := volume.Mount{Volume: "site", Path: siteDir}
 	readOnly := site
@@ -65,7 +54,8 @@ func podSpec(id string) (pod.Spec, error) {
 		Sandbox: sandbox.Config{
 			ID: id, Name: podName,
 			ShareProcessNamespace: true,
-			Volumes:               volumes,
+			Volumes:               append(volumes, volume.Volume{Name: "site", Source: volume.EmptyDir{}}),
+			Networks:              network.Attachments{bridge(port)},
 		},
 		Containers: []pod.Container{
 			{
@@ -83,4 +73,26 @@ func podSpec(id string) (pod.Spec, error) {
 		},
 		TerminationGracePeriod: 3 * time.Second,
 	}, nil
+}
+
+// programVolumes returns what a container needs to run this program in an empty
+// root.
+func programVolumes() (volumes []volume.Volume, mounts []volume.Mount, env []string, err error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	libs, err := libraries()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	volumes = []volume.Volume{{Name: "program", Source: volume.HostPath{Path: exe, Type: volume.HostPathFile}}}
+	mounts = []volume.Mount{{Volume: "program", Path: program, ReadOnly: true}}
+	for i, lib := range libs {
+		name := fmt.Sprintf("library-%d", i)
+		volumes = append(volumes, volume.Volume{Name: name, Source: volume.HostPath{Path: lib.file, Type: volume.HostPathFile}})
+		mounts = append(mounts, volume.Mount{Volume: name, Path: lib.path, ReadOnly: true})
+		env = []string{"LD_LIBRARY_PATH=" + libraryDir} // without it, nothing
+	}
+	return volumes, mounts, env, nil
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,6 +27,8 @@ import (
 type made struct {
 	PIDs       map[string]int `json:"pids"`       // of the containers
 	Namespaces []string       `json:"namespaces"` // all that came with the pod, such as "net:[4026532008]"
+	IPs        []netip.Addr   `json:"ips"`
+	HostPort   netip.AddrPort `json:"hostPort"` // leads to the pod
 }
 
 // supervise is the process that the user starts. It makes no pod, but starts
@@ -57,7 +60,7 @@ func supervise(ctx context.Context, keep bool) error {
 	} else {
 		err = errors.Join(err, removePod(clean, id))
 	}
-	left, lookErr := before.left(clean, id, m.Namespaces)
+	left, lookErr := before.left(clean, id, m)
 	switch {
 	case lookErr != nil:
 		return lookErr
@@ -66,7 +69,7 @@ func supervise(ctx context.Context, keep bool) error {
 	case err != nil:
 		return err
 	}
-	step(6, "Nothing is left: no mount, namespace, cgroup, process or file of the pod.")
+	step(7, "Nothing is left: no mount, namespace, cgroup, process or file of the pod,\nno link, address lease or firewall rule.")
 	return nil
 }
 
@@ -147,10 +150,10 @@ func failed(err error, part string) error {
 	return fmt.Errorf("%s: %w", strings.TrimPrefix(part, "as-"), err)
 }
 
-// removePod destroys a pod in whatever state it is, and what it shared with
+// removePod destroys a pod in whatever state it is, with its visitor, and what it shared with
 // others if it was the last one.
 func removePod(ctx context.Context, id string) error {
-	if err := pod.Remove(ctx, "", id); err != nil {
+	if err := errors.Join(pod.Remove(ctx, "", id), sandbox.Remove(ctx, "", visitorID(id))); err != nil {
 		return err
 	}
 	if err := os.Remove(logFile(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -174,11 +177,16 @@ The pod runs on, and nothing has to look after it. To look at it, as root:
   cat %s
   nsenter -t %d -a sh -c 'hostname; ls %s; ps ax'
 
-  # what listens in its network
-  nsenter -t %d -n ss -ltn
+  # its site, by its IP and by the host's port
+  curl http://%s/page
+  curl http://%s/page
+
+  # its network
+  nsenter -t %d -n ip addr
+  nft list table inet barepod
 
   # remove it
   %s
 `, state, state, m.PIDs["server"], m.PIDs["loader"], m.PIDs["checker"], logFile(id), m.PIDs["loader"], siteDir,
-		m.PIDs["server"], again("-remove", id))
+		sites(m.IPs)[0], m.HostPort, m.PIDs["server"], again("-remove", id))
 }

@@ -79,7 +79,7 @@ func (t *tour) check(ctx context.Context) error {
 	return nil
 }
 
-// restart is step 4: server is killed and started again.
+// restart is step 5: server is killed and started again.
 func (t *tour) restart(ctx context.Context) error {
 	before, err := t.pids(ctx)
 	if err != nil {
@@ -120,7 +120,7 @@ func (t *tour) restart(ctx context.Context) error {
 	case after["server"] == before["server"] || after["loader"] != before["loader"] || after["checker"] != before["checker"]:
 		return fmt.Errorf("the PIDs were %v, are %v", before, after)
 	}
-	step(4, "server was killed (signal %d) and started again: PID %d, now PID %d.\n"+
+	step(5, "server was killed (signal %d) and started again: PID %d, now PID %d.\n"+
 		"The volume's content is still there: %q.\n"+
 		"loader and checker never noticed: still PIDs %d and %d, now at page %d.",
 		exit.Signal, before["server"], after["server"], t.last.First, after["loader"], after["checker"], t.last.Page)
