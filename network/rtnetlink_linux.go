@@ -134,7 +134,7 @@ func (c *conn) awaitUp(ctx context.Context, name string) error {
 
 // await asks until the answer is yes.
 func await(ctx context.Context, what string, ask func() (bool, error)) error {
-	for pause, end := 100*time.Microsecond, time.Now().Add(5*time.Second); ; pause = min(2*pause, 20*time.Millisecond) {
+	for pause, end := 100*time.Microsecond, time.Now().Add(5*time.Second); ; pause = min(pause+pause/4, 20*time.Millisecond) {
 		if ok, err := ask(); ok || err != nil {
 			return err
 		}
