@@ -1,11 +1,15 @@
 package network_test
 
 import (
+	"errors"
+	"flag"
 	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/barepod/barepod/internal/sys"
+	"github.com/barepod/barepod/namespace"
 	"github.com/barepod/barepod/network"
 )
 
@@ -52,14 +56,50 @@ func TestFlatNetwork(t *testing.T) {
 	}
 }
 
+// cycles is how often pods come and go in TestAddressesComeBack. 10,000 take a
+// minute or two:
+//
+//	go test ./network -run AddressesComeBack -args -cycles 10000
+var cycles = flag.Int("cycles", 1000, "how often pods come and go in TestAddressesComeBack")
+
 // TestAddressesComeBack is for addresses that get lost: pods come and go more often
 // than a subnet has addresses.
 func TestAddressesComeBack(t *testing.T) {
-	h := newHost(t)
-	p := h.newPod(t, network.Bridge{Subnets: subnets("10.1.0.0/29")})
-	for range 100 {
-		require.NoError(t, p.tryAttach())
-		require.NoError(t, p.tryDetach())
+	cycles := *cycles
+	if testing.Short() {
+		cycles = min(cycles, 100)
 	}
-	require.Empty(t, h.held(t))
+	h := newHost(t)
+	b := network.Bridge{Subnets: subnets("10.1.0.0/29")}
+	h.attach(t, b) // stays, and has the bridge stay up
+	before := h.held(t)
+	const atATime = 4 // all addresses but the gateway's and the one that stays
+	cycle := func() error {
+		set, err := namespace.Unshare(namespace.Net, sys.LoopbackUp)
+		if err != nil {
+			return err
+		}
+		p := &pod{Pod: network.Pod{StateDir: h.stateDir, ID: fmt.Sprint("pod", pods.Add(1))}, host: h, ns: set[0], networks: network.Attachments{b}}
+		return errors.Join(p.tryAttach(), p.tryDetach(), set.Close())
+	}
+	errs := make(chan error)
+	for range atATime {
+		go func() {
+			var err error
+			for i := 0; i < cycles/atATime && err == nil; i++ {
+				err = cycle()
+			}
+			errs <- err
+		}()
+	}
+	for range atATime {
+		require.NoError(t, <-errs)
+	}
+	require.Equal(t, before, h.held(t))
+	for range atATime { // all of them can be had
+
+		h.attach(t, b)
+	}
+	var full *network.AddressError
+	require.ErrorAs(t, h.newPod(t, b).tryAttach(), &full)
 }
