@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/barepod/barepod/network"
 	lib "github.com/barepod/barepod/sandbox"
 )
 
@@ -43,6 +44,19 @@ func (b *barepod) newPod(ctx context.Context) (pod, error) {
 	}
 	return &barepodPod{peer: b, sb: sb}, nil
 }
+
+// newAddressed gives the pod IPv4 alone, as the others do.
+func (b *barepod) newAddressed(ctx context.Context) (pod, error) {
+	cfg := b.cfg
+	cfg.Networks = network.Attachments{network.Bridge{Subnets: network.DefaultSubnets()[:1]}}
+	sb, err := lib.New(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &barepodPod{peer: b, sb: sb}, nil
+}
+
+func (b *barepod) lifeAddressed(ctx context.Context) error { return wholeLifeAddressed(ctx, b) }
 
 func (b *barepod) life(ctx context.Context) error { return wholeLife(ctx, b) }
 

@@ -19,8 +19,7 @@ import (
 	"github.com/barepod/barepod/internal/launch"
 )
 
-// containerd is containerd's CRI server, asked as the kubelet does. Its pods
-// have a network namespace with the loopback device alone, as barepod's have.
+// containerd is containerd's CRI server, asked as the kubelet does.
 type containerd struct {
 	room   *room
 	socket string
@@ -40,7 +39,10 @@ func (*containerd) name() string { return "containerd" }
 func (*containerd) jobs() []job { return podJobs[:len(podJobs)-1] }
 
 func (*containerd) needs() needs {
-	return needs{builds: []build{containerdBuild, shimBuild, ctrBuild, runcBuild}}
+	return needs{
+		packages: []string{"nftables"},
+		builds:   []build{containerdBuild, shimBuild, ctrBuild, runcBuild, bridgeBuild, hostLocalBuild},
+	}
 }
 
 func (c *containerd) version(ctx context.Context) (string, error) {
@@ -67,7 +69,7 @@ disabled_plugins = ['io.containerd.nri.v1.nri']
   restrict_oom_score_adj = true
   netns_mounts_under_state_dir = true
   [plugins.'io.containerd.cri.v1.runtime'.cni]
-    bin_dirs = ['%[1]s']
+    bin_dirs = ['%[1]s', '%[5]s', '%[6]s']
     conf_dir = '%[1]s/cni'
     use_internal_loopback = true
   [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
@@ -76,15 +78,31 @@ disabled_plugins = ['io.containerd.nri.v1.nri']
     [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
       BinaryName = '%[4]s'
       SystemdCgroup = false
+  [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.` + addressedHandler + `]
+    runtime_type = 'io.containerd.runc.v2'
+    runtime_path = '%[3]s'
+    cni_conf_dir = '%[1]s/cni-bridge'
+    [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.` + addressedHandler + `.options]
+      BinaryName = '%[4]s'
+      SystemdCgroup = false
 `
 
-// The network of the pods: the loopback device, which containerd sets up itself.
+// addressedHandler is the runtime of pods with an address: the same, with another
+// network.
+const addressedHandler = "addressed"
+
+// The network of pods without an address: the loopback device, which containerd sets up itself.
 // But it refuses a pod without an address on eth0, so a CNI plugin that does
 // nothing else, and takes no time, says that there is one.
 const (
 	cniConfig = `{"cniVersion":"1.0.0","name":"none","plugins":[{"type":"none"}]}`
 	cniResult = `{"cniVersion":"1.0.0","interfaces":[{"name":"eth0","sandbox":"none"}],"ips":[{"address":"127.0.0.1/8","interface":0}]}`
 )
+
+// bridgeConfig is the network of pods with one, of CNI's own plugins.
+const bridgeConfig = `{"cniVersion":"1.0.0","name":"bridge","plugins":[{
+	"type":"bridge","bridge":"cni0","isGateway":true,"ipMasq":true,"ipMasqBackend":"nftables",
+	"ipam":{"type":"host-local","dataDir":"%s","ranges":[[{"subnet":"10.214.0.0/16"}]],"routes":[{"dst":"0.0.0.0/0"}]}}]}`
 
 func cniPlugin() *launch.Program {
 	p := launch.New("none")
@@ -101,15 +119,17 @@ func (c *containerd) open(ctx context.Context, r *room) error {
 	}
 	state := filepath.Join(r.state, "containerd")
 	c.socket = filepath.Join(state, "sock")
-	config := fmt.Sprintf(containerdConfig, dir, state, shimBuild.program(), runcBuild.program())
+	config := fmt.Sprintf(containerdConfig, dir, state, shimBuild.program(), runcBuild.program(), bridgeBuild.dir(), hostLocalBuild.dir())
 	if err := errors.Join(
 		os.WriteFile(filepath.Join(dir, "config.toml"), []byte(config), 0o600),
 		os.Mkdir(filepath.Join(dir, "cni"), 0o755),
+		os.Mkdir(filepath.Join(dir, "cni-bridge"), 0o755),
 	); err != nil {
 		return err
 	}
 	if err := errors.Join(
 		os.WriteFile(filepath.Join(dir, "cni", "none.conflist"), []byte(cniConfig), 0o600),
+		os.WriteFile(filepath.Join(dir, "cni-bridge", "bridge.conflist"), fmt.Appendf(nil, bridgeConfig, filepath.Join(state, "leases")), 0o600),
 		writeProgram(filepath.Join(dir, "none"), cniPlugin()),
 	); err != nil {
 		return err
@@ -223,7 +243,15 @@ func (e *exits) follow(stream cri.RuntimeService_GetContainerEventsClient) {
 	}
 }
 
-func (c *containerd) newPod(ctx context.Context) (pod, error) {
+func (c *containerd) newPod(ctx context.Context) (pod, error) { return c.makePod(ctx, "") }
+
+func (c *containerd) newAddressed(ctx context.Context) (pod, error) {
+	return c.makePod(ctx, addressedHandler)
+}
+
+func (c *containerd) lifeAddressed(ctx context.Context) error { return wholeLifeAddressed(ctx, c) }
+
+func (c *containerd) makePod(ctx context.Context, handler string) (pod, error) {
 	name := fmt.Sprintf("bench-%d", c.count.Add(1))
 	p := &criPod{containerd: c, config: &cri.PodSandboxConfig{
 		Metadata: &cri.PodSandboxMetadata{Name: name, Uid: name, Namespace: "bench"},
@@ -235,7 +263,7 @@ func (c *containerd) newPod(ctx context.Context) (pod, error) {
 			},
 		},
 	}}
-	made, err := c.cri.RunPodSandbox(ctx, &cri.RunPodSandboxRequest{Config: p.config})
+	made, err := c.cri.RunPodSandbox(ctx, &cri.RunPodSandboxRequest{Config: p.config, RuntimeHandler: handler})
 	p.id = made.GetPodSandboxId()
 	return p, err
 }

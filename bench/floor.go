@@ -30,6 +30,7 @@ type floor struct {
 	container   string             // the image that starts a container that stays
 	ends        string             // one that ends
 	further     string             // a further command
+	bridge      int                // index
 	count       atomic.Int64
 }
 
@@ -55,6 +56,9 @@ func (f *floor) open(_ context.Context, r *room) (err error) {
 		return err
 	}
 	if f.nursery, err = f.makeNursery(); err != nil {
+		return err
+	}
+	if f.bridge, err = makeBridge(); err != nil {
 		return err
 	}
 	f.container, f.ends, f.further = filepath.Join(r.dir, "floor-start"), filepath.Join(r.dir, "floor-run"), filepath.Join(r.dir, "floor-exec")
@@ -152,8 +156,9 @@ type floorPodState struct {
 	main  floorProcess
 }
 
-// Where two of a pod's files are.
+// Where some of a pod's files are.
 const (
+	netFile   = 0
 	mntFile   = 3
 	pidfdFile = 4
 )

@@ -27,6 +27,7 @@ func goals(res *results) []goal {
 		list = append(list, goal{title: title, want: want, least: true, got: res.ratio(q, peer, res.peers[0])})
 	}
 	better(quantity(jobSandbox), "pod sandbox, against containerd's RunPodSandbox", "containerd", 80)
+	better(sandboxAddress, "pod sandbox with an address, against containerd's RunPodSandbox", "containerd", 80)
 	better(quantity(jobStart), "container start in it, against `crun run`", "crun", 6)
 	better(quantity(jobStart), "container start in it, against `runc run`", "runc", 20)
 	better(quantity(jobExec), "exec, against containerd's ExecSync", "containerd", 25)
@@ -36,6 +37,9 @@ func goals(res *results) []goal {
 	list = append(list, goal{"memory of helpers a pod, against containerd's shim and pause", 60, true, spread{helpers, helpers, helpers}})
 	for _, j := range append(cycle, jobLife) {
 		list = append(list, goal{"against the floor: " + titles[j], 1.6, false, res.ratio(quantity(j), res.peers[0], "floor")})
+	}
+	for _, q := range []quantity{sandboxAddress, lifeAddress} {
+		list = append(list, goal{"against the floor: " + addressTitles[q], 1.6, false, res.ratio(q, res.peers[0], "floor")})
 	}
 	for _, n := range res.pods {
 		list = append(list, goal{fmt.Sprintf("pod %d against the first", n), 1.2, false, res.apart(res.peers[0], standing(1), standing(n))})

@@ -31,6 +31,8 @@ var (
 	}
 	containerdBuild = build{pkg: "github.com/containerd/containerd/v2/cmd/containerd", version: "v2.4.2"}
 	shimBuild       = build{pkg: "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2", version: "v2.4.2"}
+	bridgeBuild     = build{pkg: "github.com/containernetworking/plugins/plugins/main/bridge", version: "v1.9.1"}
+	hostLocalBuild  = build{pkg: "github.com/containernetworking/plugins/plugins/ipam/host-local", version: "v1.9.1"}
 	ctrBuild        = build{pkg: "github.com/containerd/containerd/v2/cmd/ctr", version: "v2.4.2"}
 )
 

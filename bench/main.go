@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/barepod/barepod/internal/sys"
 )
 
 // The parts of this program other than the one that the user starts.
@@ -159,7 +161,9 @@ func outer(ctx context.Context, args []string) (err error) {
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	// What the terminal sends goes to this process alone, which passes it on:
 	// the peers' own processes shall end in their order.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// The run has a host of its own as far as the network goes: bridges, rules
+	// and whatever else peers leave there end with its last process.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Cloneflags: syscall.CLONE_NEWNET}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = time.Minute
 	err = cmd.Run()
@@ -182,6 +186,9 @@ func inner(ctx context.Context, dir, group string, args []string) (err error) {
 	}
 	p, err := o.plan()
 	if err != nil {
+		return err
+	}
+	if err := sys.LoopbackUp(); err != nil {
 		return err
 	}
 	r, err := enterRoom(dir, group)

@@ -59,6 +59,7 @@ func (p *plan) measure(ctx context.Context, r *room) (*results, error) {
 	}{
 		{"one pod after the other", cycle, p.cycles},
 		{"whole lives", []job{jobLife}, p.lives},
+		{"pods with an address", []job{jobAddress}, p.addresses},
 		{"lives at a time", []job{jobMany}, p.many},
 		{"foreign mounts", []job{jobMounts}, p.foreignMounts},
 		{"large heap", []job{jobHeap}, p.largeHeap},

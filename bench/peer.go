@@ -65,6 +65,7 @@ const (
 	jobRun     job = "run"
 	jobRemove  job = "remove"
 	jobLife    job = "life"
+	jobAddress job = "address"
 	jobMany    job = "many"
 	jobStand   job = "stand"
 	jobMounts  job = "mounts"
@@ -75,7 +76,7 @@ const (
 var cycle = []job{jobSandbox, jobStart, jobExec, jobRun, jobRemove}
 
 // podJobs are all the jobs of a peer that has pods.
-var podJobs = append(slices.Clone(cycle), jobLife, jobMany, jobStand, jobMounts, jobHeap)
+var podJobs = append(slices.Clone(cycle), jobLife, jobAddress, jobMany, jobStand, jobMounts, jobHeap)
 
 // containerJobs are those of a peer that has containers only.
 var containerJobs = []job{jobLife, jobMany, jobMounts, jobHeap}
@@ -88,6 +89,7 @@ var titles = map[job]string{
 	jobRun:     "run a container to its end in it",
 	jobRemove:  "stop and remove the pod",
 	jobLife:    "a whole life: pod, container, end, removal",
+	jobAddress: "pods with an address",
 	jobMany:    "lives at a time",
 	jobStand:   "pods standing",
 	jobMounts:  "a life on a host with foreign mounts",

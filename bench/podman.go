@@ -13,7 +13,7 @@ import (
 )
 
 // podman is Debian's podman, with crun, conmon and netavark, called as a user
-// calls it: a process for each command. Its pods have no network but loopback.
+// calls it: a process for each command.
 type podman struct {
 	room  *room
 	env   []string
@@ -24,7 +24,7 @@ func (*podman) name() string { return "podman" }
 func (*podman) jobs() []job  { return podJobs }
 
 func (*podman) needs() needs {
-	return needs{packages: []string{"podman", "crun", "conmon", "netavark", "catatonit", "golang-github-containers-common", "golang-github-containers-image"}}
+	return needs{packages: []string{"podman", "crun", "conmon", "netavark", "iptables", "catatonit", "golang-github-containers-common", "golang-github-containers-image"}}
 }
 
 func (p *podman) version(ctx context.Context) (string, error) {
@@ -105,12 +105,20 @@ func (p *podman) detach(ctx context.Context, args ...string) error {
 	return p.room.legacy.detach(ctx, p.env, "podman", args...)
 }
 
-func (p *podman) newPod(ctx context.Context) (pod, error) { return p.makePod(ctx) }
+func (p *podman) newPod(ctx context.Context) (pod, error) { return p.makePod(ctx, podmanNone) }
 
-func (p *podman) makePod(ctx context.Context) (*podmanPod, error) {
+func (p *podman) newAddressed(ctx context.Context) (pod, error) { return p.makePod(ctx, podmanBridge) }
+
+// Networks of a pod: loopback alone, and the one that podman has from the start.
+const (
+	podmanNone   = "none"
+	podmanBridge = "podman"
+)
+
+func (p *podman) makePod(ctx context.Context, network string) (*podmanPod, error) {
 	made := &podmanPod{podman: p, id: fmt.Sprintf("bench-%d-%d", os.Getpid(), p.count.Add(1))}
 	// "pod create" alone makes no namespaces: those come with its start.
-	_, err := p.call(ctx, "pod", "create", "--network", "none", "--share", "ipc,net,uts", "--hostname", "bench",
+	_, err := p.call(ctx, "pod", "create", "--network", network, "--share", "ipc,net,uts", "--hostname", "bench",
 		"--cgroup-parent", "/"+p.room.group+"/podman", "--name", made.id)
 	if err == nil {
 		err = p.detach(ctx, "pod", "start", made.id)
@@ -118,8 +126,12 @@ func (p *podman) makePod(ctx context.Context) (*podmanPod, error) {
 	return made, err
 }
 
-func (p *podman) life(ctx context.Context) error {
-	made, err := p.makePod(ctx)
+func (p *podman) life(ctx context.Context) error { return p.lifeIn(ctx, podmanNone) }
+
+func (p *podman) lifeAddressed(ctx context.Context) error { return p.lifeIn(ctx, podmanBridge) }
+
+func (p *podman) lifeIn(ctx context.Context, network string) error {
+	made, err := p.makePod(ctx, network)
 	if err != nil {
 		return err
 	}

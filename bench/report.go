@@ -84,6 +84,9 @@ func timesPart(res *results) string {
 		{quantity(jobRun), titles[jobRun]},
 		{quantity(jobRemove), titles[jobRemove]},
 		{quantity(jobLife), titles[jobLife]},
+		{sandboxAddress, addressTitles[sandboxAddress]},
+		{removeAddress, addressTitles[removeAddress]},
+		{lifeAddress, addressTitles[lifeAddress]},
 	}
 	for _, n := range concurrent {
 		rows = append(rows, struct {
