@@ -26,9 +26,11 @@ const (
 	asDriver = "as-driver" // what strace looks at
 )
 
-// profileCommand, the first argument, has barepod looked into instead of
-// compared.
-const profileCommand = "profile"
+// The first argument may have something else done than the comparison.
+const (
+	profileCommand    = "profile"    // barepod is looked into
+	throughputCommand = "throughput" // bridges are compared
+)
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -59,13 +61,13 @@ type options struct {
 	heap              int64
 	limit             time.Duration
 	out, traces       string
-	profile           bool
+	command           string // empty, profile or throughput
 }
 
 func parse(args []string) (*options, error) {
-	o := &options{profile: len(args) > 0 && args[0] == profileCommand}
-	if o.profile {
-		args = args[1:]
+	o := &options{}
+	if len(args) > 0 && (args[0] == profileCommand || args[0] == throughputCommand) {
+		o.command, args = args[0], args[1:]
 	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.StringVar(&o.peers, "peers", defaultPeers, "what to compare, the first being barepod: a `list` with commas; runc-debian is there, too")
@@ -78,7 +80,7 @@ func parse(args []string) (*options, error) {
 	flags.StringVar(&o.out, "o", "../docs", "the `directory` of performance.md, which is changed between its markers")
 	flags.StringVar(&o.traces, "traces", "", "the `directory` for traces and profiles, below the user's cache if empty")
 	flags.Usage = func() {
-		fmt.Fprintf(flags.Output(), "bench [%s] [flags]\n", profileCommand)
+		fmt.Fprintf(flags.Output(), "bench [%s | %s] [flags]\n", profileCommand, throughputCommand)
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {
@@ -140,9 +142,12 @@ func outer(ctx context.Context, args []string) (err error) {
 	if os.Geteuid() != 0 {
 		return errors.New("only root can make pods")
 	}
-	if o.profile {
+	switch o.command {
+	case profileCommand:
 		err = installPackages(ctx, "strace")
-	} else {
+	case throughputCommand:
+		err = installPackages(ctx, append((&podman{}).needs().packages, "iperf3")...)
+	default:
 		err = install(ctx, p.peers)
 	}
 	if err != nil {
@@ -196,8 +201,11 @@ func inner(ctx context.Context, dir, group string, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.leave()) }()
-	if o.profile {
+	switch o.command {
+	case profileCommand:
 		return lookInto(ctx, r, o)
+	case throughputCommand:
+		return throughput(ctx, r, o)
 	}
 	closeAll, err := openPeers(ctx, r, p.peers)
 	defer func() { err = errors.Join(err, closeAll()) }()

@@ -14,12 +14,16 @@ func TestOptions(t *testing.T) {
 	require.Len(t, p.peers, 2)
 	require.Equal(t, []job{jobExec, jobStand}, p.jobs)
 	require.Equal(t, []int{2, 7}, p.pods)
-	require.False(t, o.profile)
+	require.Empty(t, o.command)
 
 	o, err = parse([]string{profileCommand, "-rounds", "3"})
 	require.NoError(t, err)
-	require.True(t, o.profile)
+	require.Equal(t, profileCommand, o.command)
 	require.Equal(t, 3, o.rounds)
+
+	o, err = parse([]string{throughputCommand})
+	require.NoError(t, err)
+	require.Equal(t, throughputCommand, o.command)
 }
 
 func TestOptionsThatAreWrong(t *testing.T) {
