@@ -39,6 +39,11 @@ func (p *plan) addresses(ctx context.Context, _ *room, res *results) error {
 			if !ok {
 				return fmt.Errorf("BUG: %s has no pods with an address", q.name())
 			}
+			// The kernel takes the last peer's links away in its own time, under
+			// the lock that the next one's need.
+			if err := pause(ctx, settle); err != nil {
+				return err
+			}
 			times, err := repeat(func(t map[job][]float64) error { return onePodAddressed(ctx, a, t) })
 			if err != nil {
 				return fmt.Errorf("%s: %w", q.name(), err)
