@@ -205,7 +205,7 @@ func (a *attaching) ensureBridge(ctx context.Context) (err error) {
 func (a *attaching) makeLink(ctx context.Context) error {
 	mac := a.mac()
 	a.made.MAC = mac.String()
-	return veth{
+	err := veth{
 		hostName: a.made.HostName, podName: a.made.Name, mac: mac, mtu: a.bridge.MTU,
 		bridge: a.bridgeIndex, isolated: a.bridge.Isolate,
 		// Where bridged packets pass netfilter (br_netfilter) a pod's packet to
@@ -213,6 +213,10 @@ func (a *attaching) makeLink(ctx context.Context) error {
 		hairpin: len(a.bridge.Ports) > 0,
 		alias:   a.pod.ID + " " + a.made.Name,
 	}.make(ctx, a.host, a.ns.File())
+	if errors.Is(err, ErrBridgeFull) {
+		return fmt.Errorf("bridge %s %w", a.bridge.Name, err)
+	}
+	return err
 }
 
 // mac returns the wanted hardware address, or the one of the first IP address.
