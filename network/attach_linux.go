@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -31,7 +32,8 @@ func (p Pod) validate() error {
 //
 // The caller has written p and networks down before, so that Detach undoes what
 // was done whatever happens to this process. An Attach that fails has undone it.
-// ctx bounds the call, not what it makes.
+// ctx bounds the call, not what it makes. CNI plugins that take longer are killed,
+// and after a minute, if ctx has no end.
 func Attach(ctx context.Context, p Pod, ns *namespace.Handle, networks Attachments) (Result, error) {
 	if err := errors.Join(p.validate(), networks.Validate()); err != nil {
 		return Result{}, err
@@ -42,40 +44,60 @@ func Attach(ctx context.Context, p Pod, ns *namespace.Handle, networks Attachmen
 
 func attach(ctx context.Context, p Pod, ns *namespace.Handle, networks Attachments) (_ Result, err error) {
 	var r Result
-	if len(networks.bridges()) == 0 {
-		return r, ctx.Err()
+	if err := ctx.Err(); err != nil {
+		return r, err
 	}
 	var u undo.Stack
 	defer func() {
 		if err != nil {
-			err = u.Unwind(ctx, err)
+			r, err = Result{}, u.Unwind(ctx, err)
 		}
 	}()
-	host, pod, err := dialBoth(ns, networks)
-	if err != nil {
-		return r, err
-	}
-	defer host.Close()
-	defer pod.Close()
 	u.Push("detach", func(ctx context.Context) error { return detach(ctx, p, networks) })
-	for i, b := range networks.bridges() {
-		a := attaching{pod: p, bridge: b.complete(), index: i, ns: ns, host: host, inside: pod}
-		made, err := a.run(ctx, r)
-		if err != nil {
+	if p.isPinned(networks) {
+		if err := fault.Point("attach.pin"); err != nil {
 			return r, err
 		}
-		r.Interfaces = append(r.Interfaces, made)
+		if err := p.pin(ctx, ns); err != nil {
+			return r, err
+		}
+	}
+	var host, pod *conn
+	if len(networks.bridges()) > 0 {
+		if host, pod, err = dialBoth(ns, networks); err != nil {
+			return r, err
+		}
+		defer host.Close()
+		defer pod.Close()
+	}
+	for i, at := range networks.interfaces() {
+		switch at := at.(type) {
+		case Bridge:
+			a := attaching{pod: p, bridge: at.complete(), index: i, ns: ns, host: host, inside: pod}
+			made, err := a.run(ctx, r)
+			if err != nil {
+				return r, err
+			}
+			r.Interfaces = append(r.Interfaces, made)
+		case CNI:
+			made, err := addCNI(ctx, p, podName(i), at)
+			if err != nil {
+				return r, err
+			}
+			r.add(made)
+		}
 	}
 	u.Release()
 	return r, nil
 }
 
-// bridges returns the attachments that make an interface.
-func (l Attachments) bridges() []Bridge {
-	var bridges []Bridge
-	for _, a := range l {
+// bridges returns those of the attachments that are one, by their number among
+// the pod's interfaces.
+func (l Attachments) bridges() map[int]Bridge {
+	bridges := map[int]Bridge{}
+	for i, a := range l.interfaces() {
 		if b, ok := a.(Bridge); ok {
-			bridges = append(bridges, b)
+			bridges[i] = b
 		}
 	}
 	return bridges
@@ -88,9 +110,13 @@ func dialBoth(ns *namespace.Handle, networks Attachments) (host, pod *conn, err 
 	if host, err = dial(); err != nil {
 		return nil, nil, err
 	}
+	with6 := false
+	for _, b := range networks.bridges() {
+		with6 = with6 || b.complete().subnetOf(false) != nil
+	}
 	err = ns.Do(func() error {
 		for _, name := range inside6 {
-			if !slices.ContainsFunc(networks.bridges(), func(b Bridge) bool { return b.complete().subnetOf(false) != nil }) {
+			if !with6 {
 				break
 			}
 			if err := setSysctl("net/ipv6/conf/default/"+name, "0"); ignore(err, fs.ErrNotExist) != nil {
@@ -267,7 +293,7 @@ func (a *attaching) configure(before Result) error {
 func (r Result) hasDefault(ip4 bool) bool {
 	for _, i := range r.Interfaces {
 		for _, route := range i.Routes {
-			if route.Destination.Bits() == 0 && route.Gateway.Is4() == ip4 {
+			if route.Destination.Bits() == 0 && route.Destination.Addr().Is4() == ip4 {
 				return true
 			}
 		}
@@ -310,7 +336,8 @@ func (a *attaching) awaitUp(ctx context.Context) error {
 // every step whatever fails, and can be repeated.
 //
 // The pod's interfaces are silenced, their links go with the namespace; Detach
-// does not wait for that.
+// does not wait for that. CNI plugins delete what they have made (DEL), in the
+// namespace if it is still pinned, and the pin goes after that.
 func Detach(ctx context.Context, p Pod, networks Attachments) error {
 	if err := errors.Join(p.validate(), networks.Validate()); err != nil {
 		return err
@@ -319,18 +346,19 @@ func Detach(ctx context.Context, p Pod, networks Attachments) error {
 }
 
 func detach(ctx context.Context, p Pod, networks Attachments) error {
-	bridges := networks.bridges()
-	if len(bridges) == 0 {
-		return nil
+	var errs []error
+	if bridges := networks.bridges(); len(bridges) > 0 {
+		host, err := dial()
+		if err != nil {
+			return err
+		}
+		defer host.Close()
+		for _, i := range slices.Sorted(maps.Keys(bridges)) {
+			errs = append(errs, detachOne(ctx, p, i, bridges[i].complete(), host))
+		}
 	}
-	host, err := dial()
-	if err != nil {
-		return err
-	}
-	defer host.Close()
-	errs := []error{}
-	for i, b := range bridges {
-		errs = append(errs, detachOne(ctx, p, i, b.complete(), host))
+	if p.isPinned(networks) {
+		errs = append(errs, p.unpin(ctx))
 	}
 	return errors.Join(append(errs, fault.Point("detach.done"))...)
 }
@@ -377,6 +405,10 @@ func release(ctx context.Context, stateDir string) error {
 	if err != nil {
 		return err
 	}
-	err = os.Remove(filepath.Join(stateDir, networksName))
-	return ignore(ignore(err, syscall.ENOTEMPTY), fs.ErrNotExist)
+	var errs []error
+	for _, name := range []string{networksName, pinsName} {
+		err := os.Remove(filepath.Join(stateDir, name))
+		errs = append(errs, ignore(ignore(err, syscall.ENOTEMPTY), fs.ErrNotExist))
+	}
+	return errors.Join(errs...)
 }

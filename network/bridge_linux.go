@@ -83,7 +83,7 @@ func makeBridge(ctx context.Context, host *conn, stateDir string, b Bridge) (int
 		return 0, err
 	}
 	mac := bridgeMAC(stateDir, b)
-	if err := writeBridge(networkDir(stateDir, b.Name), bridgeRecord{MAC: mac.String(), Subnets: b.Subnets}); err != nil {
+	if err := writeJSON(networkDir(stateDir, b.Name), bridgeFile, bridgeRecord{MAC: mac.String(), Subnets: b.Subnets}); err != nil {
 		return 0, err
 	}
 	if err := addBridge(ctx, b.Name, b.Subnets); err != nil {

@@ -14,7 +14,8 @@ import (
 )
 
 // Check looks whether the pod still has the network that Attach returned: its
-// links, addresses, routes, leases, rules. It changes nothing. What it finds
+// links, addresses, routes, leases, rules, pin. CNI plugins check it by CHECK,
+// from version 0.4 on. It changes nothing. What it finds
 // to be different is an error that matches ErrMismatch.
 func Check(ctx context.Context, p Pod, ns *namespace.Handle, networks Attachments, made Result) error {
 	if err := errors.Join(p.validate(), networks.Validate()); err != nil {
@@ -24,30 +25,59 @@ func Check(ctx context.Context, p Pod, ns *namespace.Handle, networks Attachment
 }
 
 func check(ctx context.Context, p Pod, ns *namespace.Handle, networks Attachments, made Result) error {
-	bridges := networks.bridges()
-	if len(bridges) != len(made.Interfaces) {
-		return fmt.Errorf("%w: %d interfaces for %d bridges", ErrMismatch, len(made.Interfaces), len(bridges))
+	netns := ""
+	if p.isPinned(networks) {
+		var err error
+		if netns, err = p.checkPin(ns); err != nil {
+			return err
+		}
 	}
-	if len(bridges) == 0 {
-		return ctx.Err()
-	}
-	host, err := dial()
-	if err != nil {
-		return err
-	}
-	defer host.Close()
-	for i, b := range bridges {
+	for i, at := range networks.interfaces() {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := checkHost(p, host, b.complete(), made.Interfaces[i]); err != nil {
-			return err
-		}
-		if err := ns.Do(func() error { return checkInside(made.Interfaces[i]) }); err != nil {
-			return err
+		switch at := at.(type) {
+		case Bridge:
+			one, ok := made.of(podName(i))
+			if !ok {
+				return mismatch("%s is not among the %d interfaces that were made", podName(i), len(made.Interfaces))
+			}
+			if err := checkHost(p, at.complete(), one); err != nil {
+				return err
+			}
+			if err := ns.Do(func() error { return checkInside(one) }); err != nil {
+				return err
+			}
+		case CNI:
+			if err := checkCNI(ctx, p, podName(i), netns); err != nil {
+				return err
+			}
 		}
 	}
-	return nil
+	return ctx.Err()
+}
+
+// checkPin returns the path where the namespace is pinned, and nothing else.
+func (p Pod) checkPin(ns *namespace.Handle) (string, error) {
+	path, err := p.pinned()
+	var foreign *NetNSError
+	switch {
+	case errors.As(err, &foreign):
+		return "", mismatch("%w", err)
+	case err == nil && path == "":
+		return "", mismatch("no namespace at %s", p.NetNSPath())
+	case err != nil:
+		return "", err
+	}
+	there, err := namespace.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer there.Close()
+	if !there.Equal(ns) {
+		return "", mismatch("%s is %v, not the pod's %v", path, there, ns)
+	}
+	return path, nil
 }
 
 func mismatch(format string, args ...any) error {
@@ -55,7 +85,12 @@ func mismatch(format string, args ...any) error {
 }
 
 // checkHost checks what the host has of an interface.
-func checkHost(p Pod, host *conn, b Bridge, made Interface) error {
+func checkHost(p Pod, b Bridge, made Interface) error {
+	host, err := dial()
+	if err != nil {
+		return err
+	}
+	defer host.Close()
 	bridge, err := findBridge(host, p.StateDir, b)
 	if errors.Is(err, errNoLink) {
 		return mismatch("no bridge %s", b.Name)

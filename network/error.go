@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"strings"
 
 	"github.com/barepod/barepod/internal/feature"
 )
 
 // Error is the error type of this package's functions.
 type Error struct {
-	Op  string // "attach", "detach", "check", "count", "sweep" or "release"
+	Op  string // "attach", "detach", "check", "count", "sweep", "release", "status" or "gc"
 	ID  string // of the pod, if it is about one
 	Err error
 }
@@ -90,6 +91,55 @@ func (e *BridgeError) Error() string { return "bridge " + e.Bridge + ": " + e.Re
 
 // Is reports whether target is fs.ErrExist.
 func (e *BridgeError) Is(target error) bool { return target == fs.ErrExist } //nolint:errorlint // this is Is
+
+// CNIError says that a CNI plugin has failed, or could not be executed.
+type CNIError struct {
+	Network string // that the configuration is of
+	Plugin  string // its type; empty if it is about the list
+	Command string // ADD, CHECK, DEL, GC or STATUS
+	// Code is the error code of CNI that the plugin has printed, 0 if it printed
+	// none: from 1 to 99 the specification's, from 100 on the plugin's own.
+	Code    uint
+	Msg     string // what the plugin says, or has written to its standard error
+	Details string
+	// Err is the cause on our side: an *exec.ExitError, the context's error,
+	// fs.ErrNotExist if there is no such plugin. It may be nil.
+	Err error
+}
+
+func (e *CNIError) Error() string {
+	var b strings.Builder
+	b.WriteString("CNI network " + e.Network + ": ")
+	if e.Plugin != "" {
+		b.WriteString("plugin " + e.Plugin + ": ")
+	}
+	b.WriteString(e.Command)
+	if e.Code != 0 {
+		fmt.Fprintf(&b, ": code %d", e.Code)
+	}
+	for _, text := range []string{e.Msg, e.Details} {
+		if text != "" {
+			b.WriteString(": " + text)
+		}
+	}
+	if e.Err != nil {
+		b.WriteString(": " + e.Err.Error())
+	}
+	return b.String()
+}
+
+// Unwrap returns the cause.
+func (e *CNIError) Unwrap() error { return e.Err }
+
+// NetNSError says that what is at the place of the pod's pin is somebody else's:
+// of the same name, or of a pod with the same ID in another state directory. It
+// matches fs.ErrExist.
+type NetNSError struct{ Path string }
+
+func (e *NetNSError) Error() string { return e.Path + " is somebody else's" }
+
+// Is reports whether target is fs.ErrExist.
+func (e *NetNSError) Is(target error) bool { return target == fs.ErrExist } //nolint:errorlint // this is Is
 
 // ErrBridgeFull says that a bridge has 1,023 pods, the most that the kernel
 // connects to one (BR_MAX_PORTS). More need a bridge of another name.

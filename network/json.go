@@ -17,6 +17,10 @@ type (
 		Type string `json:"type"`
 		Bridge
 	}
+	cniJSON struct {
+		Type string `json:"type"`
+		CNI
+	}
 )
 
 // MarshalJSON implements json.Marshaler. An attachment has its type as a field,
@@ -30,9 +34,13 @@ func (l Attachments) MarshalJSON() ([]byte, error) {
 	}
 	tagged := make([]any, len(l))
 	for i, a := range l {
-		tagged[i] = plainJSON{a.attachmentType()}
-		if b, ok := a.(Bridge); ok {
-			tagged[i] = bridgeJSON{b.attachmentType(), b}
+		switch a := a.(type) {
+		case Bridge:
+			tagged[i] = bridgeJSON{a.attachmentType(), a}
+		case CNI:
+			tagged[i] = cniJSON{a.attachmentType(), a}
+		default:
+			tagged[i] = plainJSON{a.attachmentType()}
 		}
 	}
 	return json.Marshal(tagged)
@@ -75,6 +83,10 @@ func unmarshalAttachment(data json.RawMessage) (Attachment, error) {
 		var b bridgeJSON
 		err := strictjson.Unmarshal(data, &b)
 		return b.Bridge, err
+	case CNI{}.attachmentType():
+		var c cniJSON
+		err := strictjson.Unmarshal(data, &c)
+		return c.CNI, err
 	}
-	return nil, &invalid.Error{Field: "Type", Value: tag.Type, Reason: "must be None, Host or Bridge"}
+	return nil, &invalid.Error{Field: "Type", Value: tag.Type, Reason: "must be None, Host, Bridge or CNI"}
 }

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Attachment says how a pod is attached to a network: [None], [Host] or
-// [Bridge], as values. There are no others.
+// Attachment says how a pod is attached to a network: [None], [Host], [Bridge]
+// or [CNI], as values. There are no others.
 type Attachment interface{ attachmentType() string }
 
 // Attachments are the networks of a pod. The first that gives an interface
@@ -126,14 +126,35 @@ func (Bridge) attachmentType() string { return "Bridge" }
 func (l Attachments) Clone() Attachments {
 	clone := slices.Clone(l)
 	for i, a := range clone {
-		if b, ok := a.(Bridge); ok {
-			b.Subnets = slices.Clone(b.Subnets)
-			b.Addresses = slices.Clone(b.Addresses)
-			b.Ports = slices.Clone(b.Ports)
-			clone[i] = b
+		switch a := a.(type) {
+		case Bridge:
+			a.Subnets = slices.Clone(a.Subnets)
+			a.Addresses = slices.Clone(a.Addresses)
+			a.Ports = slices.Clone(a.Ports)
+			clone[i] = a
+		case CNI:
+			clone[i] = a.clone()
 		}
 	}
 	return clone
+}
+
+// interfaces returns the attachments that make an interface each, in their
+// order: Bridge and CNI.
+func (l Attachments) interfaces() []Attachment {
+	var made []Attachment
+	for _, a := range l {
+		switch a.(type) {
+		case Bridge, CNI:
+			made = append(made, a)
+		}
+	}
+	return made
+}
+
+// hasCNI reports whether one of them is a CNI.
+func (l Attachments) hasCNI() bool {
+	return slices.ContainsFunc(l, func(a Attachment) bool { _, ok := a.(CNI); return ok })
 }
 
 // complete returns a copy with the defaults filled in.

@@ -32,3 +32,9 @@ func Release(context.Context, string) error { return feature.NeedsLinux("network
 
 // Stats needs Linux.
 func Stats(*namespace.Handle) ([]InterfaceStats, error) { return nil, feature.NeedsLinux("networks") }
+
+// Status needs Linux.
+func (c CNI) Status(context.Context) error { return feature.NeedsLinux("networks") }
+
+// GC needs Linux.
+func (c CNI) GC(context.Context, ...string) error { return feature.NeedsLinux("networks") }

@@ -26,16 +26,17 @@ type bridgeRecord struct {
 	Subnets []Subnet `json:"subnets"`
 }
 
-func writeBridge(dir string, r bridgeRecord) error {
-	data, err := json.Marshal(r)
+// writeJSON replaces a file in one step.
+func writeJSON(dir, name string, v any) error {
+	data, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	temp := filepath.Join(dir, "."+bridgeFile)
+	temp := filepath.Join(dir, "."+name)
 	if err := os.WriteFile(temp, data, 0o600); err != nil {
 		return err
 	}
-	return os.Rename(temp, filepath.Join(dir, bridgeFile))
+	return os.Rename(temp, filepath.Join(dir, name))
 }
 
 // readBridge returns the record; an empty one if no bridge was made yet.

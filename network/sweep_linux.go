@@ -12,8 +12,8 @@ import (
 )
 
 // Sweep takes back what pods of a state directory have that no longer exist and
-// that nobody can call Detach for: leases, rules, and links that somebody keeps
-// alive by the namespace they lead to. exists is asked about every pod that has
+// that nobody can call Detach for: leases, rules, links that somebody keeps
+// alive by the namespace they lead to, pins, and what CNI plugins have made. exists is asked about every pod that has
 // anything; one that is being attached exists.
 //
 // It looks at all pods, and is not for the hot path.
@@ -22,11 +22,13 @@ func Sweep(ctx context.Context, stateDir string, exists func(id string) bool) er
 }
 
 func sweep(ctx context.Context, stateDir string, exists func(id string) bool) error {
-	return eachBridge(stateDir, func(host *conn, name string) error {
-		return errors.Join(
-			sweepLinks(host, stateDir, name, exists),
-			sweepLeases(ctx, networkDir(stateDir, name), exists))
-	})
+	return errors.Join(
+		eachBridge(stateDir, func(host *conn, name string) error {
+			return errors.Join(
+				sweepLinks(host, stateDir, name, exists),
+				sweepLeases(ctx, networkDir(stateDir, name), exists))
+		}),
+		sweepPins(ctx, stateDir, exists))
 }
 
 // eachBridge calls do for each bridge of a state directory, whatever came of the

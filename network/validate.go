@@ -47,6 +47,10 @@ func (l Attachments) Validate() error {
 				return &invalid.Error{Field: field + ".Name", Value: name, Reason: "is another network's bridge too"}
 			}
 			bridges[name] = true
+		case CNI:
+			if err := a.validate(); err != nil {
+				return invalid.Within(field, err)
+			}
 		}
 	}
 	return validatePorts(l)
@@ -55,13 +59,13 @@ func (l Attachments) Validate() error {
 func (l Attachments) checkTypes() error {
 	for i, a := range l {
 		switch a.(type) {
-		case None, Host, Bridge:
+		case None, Host, Bridge, CNI:
 		case nil:
-			return &invalid.Error{Field: fmt.Sprintf("Networks[%d]", i), Reason: "is required: None, Host or Bridge"}
+			return &invalid.Error{Field: fmt.Sprintf("Networks[%d]", i), Reason: "is required: None, Host, Bridge or CNI"}
 		default:
 			return &invalid.Error{
 				Field: fmt.Sprintf("Networks[%d]", i), Value: fmt.Sprintf("%T", a),
-				Reason: "must be a None, Host or Bridge value, not a pointer",
+				Reason: "must be a None, Host, Bridge or CNI value, not a pointer",
 			}
 		}
 	}

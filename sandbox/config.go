@@ -41,9 +41,13 @@ type Config struct {
 	DataDir string `json:"dataDir,omitempty"`
 
 	// Networks say how the pod is attached to networks: by nothing but its own
-	// loopback, which is the default, a network.Bridge or several, or
-	// network.Host, with which it has the host's network namespace.
+	// loopback, which is the default, by a network.Bridge, a network.CNI or
+	// several of both, or by network.Host, with which it has the host's network
+	// namespace.
 	Networks network.Attachments `json:"networks,omitempty"`
+	// NetNSPath gives the pod's network namespace a path on the host, below
+	// /run/netns, as a network.CNI does in any case. Sandbox.NetNSPath returns it.
+	NetNSPath bool `json:"netNSPath,omitempty"`
 	// HostNamespaces are further namespaces that are not made but taken from
 	// the host: ipc, uts or pid. Zero, the default, means that all are the
 	// pod's own. With a host namespace the containers see and can disturb the
@@ -90,15 +94,16 @@ type Resources = cgroup.Resources
 // Cgroup says where cgroups are made and by whom.
 type Cgroup = cgroup.Config
 
-// DNS is what /etc/resolv.conf says. The zero value takes the host's, without
-// resolvers on loopback addresses, which a pod could not reach.
+// DNS is what /etc/resolv.conf says. The zero value takes what the pod's networks
+// say if that has a nameserver, as that of a network.CNI may, and otherwise the
+// host's; without resolvers on loopback addresses, which a pod could not reach.
 type DNS struct {
 	// Policy is DNSDefault or DNSNone.
 	Policy DNSPolicy `json:"policy,omitempty"`
-	// Nameservers come before the host's, if those are used at all. The
+	// Nameservers come before the others, if those are used at all. The
 	// resolver of the C library reads three.
 	Nameservers []netip.Addr `json:"nameservers,omitempty"`
-	// Searches are domains, which come before the host's.
+	// Searches are domains, which come before the others.
 	Searches []string `json:"searches,omitempty"`
 	// Options are words such as "ndots:5".
 	Options []string `json:"options,omitempty"`
@@ -108,7 +113,7 @@ type DNS struct {
 type DNSPolicy string
 
 const (
-	// DNSDefault adds the host's settings to the given ones.
+	// DNSDefault adds the network's or the host's settings to the given ones.
 	DNSDefault DNSPolicy = ""
 	// DNSNone takes the given settings only.
 	DNSNone DNSPolicy = "None"

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/barepod/barepod/namespace"
+	"github.com/barepod/barepod/network"
 )
 
 // hostFiles are the host's files that a pod's depend on; what is missing is
@@ -76,6 +77,20 @@ func (c *Config) resolv(host hostFiles) string {
 	if len(options) > 0 {
 		b.WriteString("options " + strings.Join(unique(options), " ") + "\n")
 	}
+	return b.String()
+}
+
+// resolvOf returns what a network says of DNS as a resolv.conf(5).
+func resolvOf(d network.DNS) string {
+	var b strings.Builder
+	for _, a := range d.Nameservers {
+		b.WriteString("nameserver " + a.String() + "\n")
+	}
+	searches := d.Searches
+	if len(searches) == 0 && d.Domain != "" {
+		searches = []string{d.Domain}
+	}
+	b.WriteString("search " + strings.Join(searches, " ") + "\n" + "options " + strings.Join(d.Options, " ") + "\n")
 	return b.String()
 }
 

@@ -12,23 +12,33 @@ import (
 	"github.com/barepod/barepod/network"
 )
 
-// pod is the sandbox to package network.
-func (c *Config) pod() network.Pod { return network.Pod{StateDir: c.StateDir, ID: c.ID} }
-
-// attachNetwork attaches the pod to its networks, and has /etc/hosts say so.
+// attachNetwork attaches the pod to its networks, and has its files in /etc say
+// so.
 // The intent is on disk: it is the Config.
 func (s *Sandbox) attachNetwork(ctx context.Context, u *undo.Stack) (err error) {
 	if s.res.Network, err = network.Attach(ctx, s.cfg.pod(), s.shared.Of(namespace.Net), s.cfg.Networks); err != nil {
 		return err
 	}
-	addresses := s.res.Network.Addresses()
-	if len(addresses) == 0 {
+	u.Push("detach network", func(ctx context.Context) error { return network.Detach(ctx, s.cfg.pod(), s.cfg.Networks) })
+	files := map[string]string{}
+	if addresses := s.res.Network.Addresses(); len(addresses) > 0 {
+		files["hosts"] = s.cfg.hosts(hostFiles{}, addresses)
+	}
+	if dns := s.res.Network.DNS; len(dns.Nameservers) > 0 && s.cfg.DNS.Policy == DNSDefault {
+		files["resolv.conf"] = s.cfg.resolv(hostFiles{resolv: resolvOf(dns)})
+	}
+	if len(files) == 0 {
 		return nil
 	}
-	u.Push("detach network", func(ctx context.Context) error { return network.Detach(ctx, s.cfg.pod(), s.cfg.Networks) })
-	hosts := s.cfg.hosts(hostFiles{}, addresses)
-	// In place: containers have the file itself mounted.
-	return s.anchor.Do(func() error { return os.WriteFile(program.AnchorEtc+"/hosts", []byte(hosts), 0o644) })
+	return s.anchor.Do(func() error {
+		for name, content := range files {
+			// In place: containers have the file itself mounted.
+			if err := os.WriteFile(program.AnchorEtc+"/"+name, []byte(content), 0o644); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // network takes back what the pod has on the host for its networks, while its

@@ -94,6 +94,9 @@ func (c *Config) validate() error {
 	for name, value := range c.Sysctls {
 		checks = append(checks, checkSysctl("Sysctls", name, value, (contextKinds|namespace.PID)&^c.fromHost()))
 	}
+	if c.NetNSPath && c.fromHost().Has(namespace.Net) {
+		checks = append(checks, bad("NetNSPath", true, "must not be set with the host's network namespace"))
+	}
 	checks = append(checks, c.Networks.Validate(), c.DNS.validate())
 	for i, a := range c.HostAliases {
 		checks = append(checks, invalid.Within(fmt.Sprintf("HostAliases[%d]", i), a.validate()))
