@@ -63,6 +63,14 @@ func steps(t *testing.T) []string {
 	h := newHost(t)
 	p := h.newPod(t)
 	p.networks = crashed()
+	points := stepsOf(t, p)
+	require.Contains(t, points, "attach.bridge.up")
+	require.Contains(t, points, "detach.lease.file")
+	return points
+}
+
+// stepsOf returns those of a pod.
+func stepsOf(t *testing.T, p *pod) []string {
 	var points []string
 	restore := fault.Set(func(at string) error {
 		points = append(points, at)
@@ -71,9 +79,18 @@ func steps(t *testing.T) []string {
 	defer restore()
 	require.NoError(t, p.tryAttach())
 	require.NoError(t, p.tryDetach())
-	require.Contains(t, points, "attach.bridge.up")
-	require.Contains(t, points, "detach.lease.file")
 	return points
+}
+
+// killAt has a process attach and detach the pod that is killed at a point.
+func (p *pod) killAt(t *testing.T, networks, point string, nth int) {
+	var c *testutil.ChildProcess
+	p.host.do(t, func() error { // it begins in the host's namespace
+		c = testutil.StartChild(t, "killed at", p.StateDir, p.ID, networks, point, fmt.Sprint(nth))
+		return nil
+	})
+	require.Error(t, c.Wait())
+	require.Equal(t, -1, c.ProcessState.ExitCode(), "killed, not failed")
 }
 
 // skipped reports whether a short test leaves a step out: three of four.
@@ -93,18 +110,10 @@ func TestKilled(t *testing.T) {
 		}
 		t.Run(fmt.Sprint(point, "/", nth), func(t *testing.T) {
 			h := newHost(t)
-			p := network.Pod{StateDir: h.stateDir, ID: "killed"}
-			var c *testutil.ChildProcess
-			h.do(t, func() error { // it begins in the host's namespace
-				c = testutil.StartChild(t, "killed at", h.stateDir, p.ID, string(data), point, fmt.Sprint(nth))
-				return nil
-			})
-			var status interface{ ExitStatus() int }
-			require.Error(t, c.Wait())
-			status = c.ProcessState.Sys().(syscall.WaitStatus)
-			require.Equal(t, -1, status.ExitStatus(), "killed, not failed")
-
-			h.do(t, func() error { return network.Detach(ctx, p, crashed()) })
+			p := h.newPod(t)
+			p.networks = crashed()
+			p.killAt(t, string(data), point, nth)
+			require.NoError(t, p.tryDetach())
 			require.Empty(t, h.held(t))
 			q := h.newPod(t)
 			q.networks = crashed()

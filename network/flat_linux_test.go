@@ -34,18 +34,7 @@ func TestFlatNetwork(t *testing.T) {
 					pods = append(pods, p)
 				}
 			}
-			number := 0
-			for i, a := range hosts {
-				for j := i + 1; j < n; j++ {
-					b := hosts[j]
-					wire(t, a, b, number)
-					for _, way := range []struct{ from, to, end int }{{i, j, 2}, {j, i, 1}} {
-						run(t, hosts[way.from].ns, "ip", "route", "add", fmt.Sprintf("10.%d.0.0/24", way.to+1), "via", fmt.Sprintf("192.0.2.%d", 4*number+way.end))
-						run(t, hosts[way.from].ns, "ip", "route", "add", fmt.Sprintf("fd00:%d::/64", way.to+1), "via", fmt.Sprintf("2001:db8:%d::%d", number+1, way.end))
-					}
-					number++
-				}
-			}
+			routeAll(t, hosts)
 			for _, from := range pods {
 				for _, to := range pods {
 					requireAnswer(t, from.ns, to.ip4(), 7, to.ID, from.ip4())
@@ -53,6 +42,23 @@ func TestFlatNetwork(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// routeAll joins each host with each other, by routes to 10.i.0.0/24 and
+// fd00:i::/64 of the i-th.
+func routeAll(t testing.TB, hosts []*host) {
+	t.Helper()
+	number := 0
+	for i, a := range hosts {
+		for j := i + 1; j < len(hosts); j++ {
+			wire(t, a, hosts[j], number)
+			for _, way := range []struct{ from, to, end int }{{i, j, 2}, {j, i, 1}} {
+				run(t, hosts[way.from].ns, "ip", "route", "add", fmt.Sprintf("10.%d.0.0/24", way.to+1), "via", fmt.Sprintf("192.0.2.%d", 4*number+way.end))
+				run(t, hosts[way.from].ns, "ip", "route", "add", fmt.Sprintf("fd00:%d::/64", way.to+1), "via", fmt.Sprintf("2001:db8:%d::%d", number+1, way.end))
+			}
+			number++
+		}
 	}
 }
 

@@ -31,6 +31,7 @@ var features = map[string]feature{
 	"ip":                   {debian("iproute2"), command("ip")},
 	"nft":                  {debian("nftables"), command("nft")},
 	"iperf3":               {debian("iperf3"), command("iperf3")},
+	"iptables":             {debian("iptables"), command("iptables")},
 	"nsenter":              {debian("util-linux"), command("nsenter")},
 	"unshare":              {debian("util-linux"), command("unshare")},
 	"go":                   {"the go command, with a build cache", probeGo},

@@ -13,6 +13,9 @@ import (
 // programs make among their temporary files.
 func mounts(add func(string)) {
 	eachMount(func(m mount) {
+		if m.point == "/run/netns" {
+			return // which "ip netns add" makes for good, and so do we
+		}
 		others := sharedMachine() || within(hostTempDir, m.point)
 		if tempDir != "" && others && !within(tempDir, m.point) {
 			return

@@ -45,6 +45,7 @@ func Main(m *testing.M) {
 	}
 	before := Snapshot()
 	code := m.Run()
+	removeCNIPlugins()
 	left := settle(before, settleTime)
 	left = append(left, leftIn(dir)...)
 	if err := os.RemoveAll(dir); err != nil {

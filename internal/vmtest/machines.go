@@ -46,6 +46,7 @@ var features = map[string]set{
 	"nsenter":              host | user | debian | systemd,
 	"nft":                  host | user | debian | systemd,
 	"iperf3":               host | user,
+	"iptables":             host | user,
 	"unshare":              host | user | debian | systemd,
 	"mkfs.ext4":            host | debian | systemd,
 	"mkfs.xfs":             host | debian | systemd,
