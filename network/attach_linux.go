@@ -42,8 +42,7 @@ func Attach(ctx context.Context, p Pod, ns *namespace.Handle, networks Attachmen
 	return r, wrap("attach", p.ID, err)
 }
 
-func attach(ctx context.Context, p Pod, ns *namespace.Handle, networks Attachments) (_ Result, err error) {
-	var r Result
+func attach(ctx context.Context, p Pod, ns *namespace.Handle, networks Attachments) (r Result, err error) {
 	if err := ctx.Err(); err != nil {
 		return r, err
 	}

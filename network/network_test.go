@@ -150,8 +150,8 @@ func TestJSON(t *testing.T) {
 
 func TestJSONRefused(t *testing.T) {
 	tests := []struct{ name, json, want string }{
-		{"unknown type", `[{"type":"None"},{"type":"Macvlan"}]`, `network 1: invalid Type "Macvlan": must be None, Host or Bridge`},
-		{"no type", `[{"name":"br"}]`, `network 0: invalid Type "": must be None, Host or Bridge`},
+		{"unknown type", `[{"type":"None"},{"type":"Macvlan"}]`, `network 1: invalid Type "Macvlan": must be None, Host, Bridge or CNI`},
+		{"no type", `[{"name":"br"}]`, `network 0: invalid Type "": must be None, Host, Bridge or CNI`},
 		{"unknown field", `[{"type":"Bridge","subnet":"10.1.0.0/16"}]`, `unknown field "subnet"`},
 		{"unknown field of port", `[{"type":"Bridge","ports":[{"hostPort":1,"port":2}]}]`, `unknown field "port"`},
 		{"field of another type", `[{"type":"Host","name":"br"}]`, `unknown field "name"`},
@@ -209,7 +209,8 @@ func FuzzJSON(f *testing.F) {
 		`[{"type":"None"}]`, `[{"type":"Host"}]`, `[{"type":"Bridge"},{"type":"Bridge","name":"b","subnets":[{"prefix":"10.1.0.0/16"}]}]`,
 		`[{"type":"Bridge","name":"br","subnets":[{"prefix":"fd00::/64","gateway":"fd00::9"}],"mtu":1400,"addresses":["fd00::2"]}]`,
 		`[{"type":"Bridge","mac":"0a:58:0a:01:00:02","bandwidth":{"ingressRate":8},"ports":[{"hostPort":1,"range":3}]}]`,
-		`[{"type":"Bridge","type":"Host"}]`, `null`, `[]`, `{}`, `"`,
+		`[{"type":"CNI"},{"type":"CNI","config":{"name":"n","plugins":[{"type":"bridge"}]},"args":{"a":"b"},"capabilities":{"mac":"x"}}]`,
+		`[{"type":"CNI","configDir":"/c","name":"n","pluginDirs":["/p"]}]`, `[{"type":"Bridge","type":"Host"}]`, `null`, `[]`, `{}`, `"`,
 	} {
 		f.Add([]byte(seed))
 	}

@@ -154,7 +154,7 @@ func (b *boundedBuffer) Write(p []byte) (int, error) {
 
 // abbreviate returns text that fits into an error.
 func abbreviate(text []byte) string {
-	const most = 500
+	const most = 300
 	text = bytes.TrimSpace(text)
 	if len(text) > most {
 		return fmt.Sprintf("%q... (%d bytes)", text[:most], len(text))

@@ -19,6 +19,7 @@ func fullConfig() sandbox.Config {
 	return sandbox.Config{
 		ID: "id", Name: "web", Hostname: "web.example.com", StateDir: "/s", DataDir: "/d",
 		Networks:       network.Attachments{network.Bridge{Ports: []network.Port{{HostPort: 80}}}},
+		NetNSPath:      true,
 		HostNamespaces: namespace.UTS | namespace.IPC, ShareProcessNamespace: true, ShmSize: 1 << 20,
 		Sysctls: map[string]string{"kernel.domainname": "example.com"},
 		DNS: sandbox.DNS{

@@ -111,7 +111,7 @@ func crashVariants(t testing.TB) map[string]sandbox.Config {
 		"plain":  {},
 		"shared": {ShareProcessNamespace: true, Volumes: everyVolume(t)},
 		"dying":  {ShareProcessNamespace: true, DieWithCreator: true},
-		"network": {Networks: network.Attachments{network.Bridge{
+		"network": {NetNSPath: true, Networks: network.Attachments{network.Bridge{
 			Isolate: true, Ports: []network.Port{{HostPort: 8080}, {HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: 53, Range: 2, Protocol: network.UDP}},
 		}}},
 	}

@@ -10,6 +10,9 @@ func (c Config) Etc(hosts, resolv, realResolv string) map[string]string {
 	return c.etc(hostFiles{hosts: hosts, resolv: resolv, realResolv: realResolv})
 }
 
+// ResolvOf returns what a network says of DNS as a file.
+var ResolvOf = resolvOf
+
 // Set returns the capabilities as a bit set.
 func (c Capabilities) Set() (uint64, error) { return c.set() }
 

@@ -80,17 +80,25 @@ func (c *Config) resolv(host hostFiles) string {
 	return b.String()
 }
 
-// resolvOf returns what a network says of DNS as a resolv.conf(5).
+// resolvOf returns what a network says of DNS as a resolv.conf(5); nothing, if it
+// has no nameserver for a pod.
 func resolvOf(d network.DNS) string {
 	var b strings.Builder
 	for _, a := range d.Nameservers {
-		b.WriteString("nameserver " + a.String() + "\n")
+		if !a.IsLoopback() {
+			b.WriteString("nameserver " + a.String() + "\n")
+		}
+	}
+	if b.Len() == 0 {
+		return ""
 	}
 	searches := d.Searches
-	if len(searches) == 0 && d.Domain != "" {
+	if len(searches) == 0 {
 		searches = []string{d.Domain}
 	}
-	b.WriteString("search " + strings.Join(searches, " ") + "\n" + "options " + strings.Join(d.Options, " ") + "\n")
+	for _, line := range [][]string{append([]string{"search"}, searches...), append([]string{"options"}, d.Options...)} {
+		b.WriteString(strings.Join(slices.DeleteFunc(line, func(w string) bool { return !isWord(w) }), " ") + "\n")
+	}
 	return b.String()
 }
 

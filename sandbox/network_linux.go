@@ -24,8 +24,8 @@ func (s *Sandbox) attachNetwork(ctx context.Context, u *undo.Stack) (err error) 
 	if addresses := s.res.Network.Addresses(); len(addresses) > 0 {
 		files["hosts"] = s.cfg.hosts(hostFiles{}, addresses)
 	}
-	if dns := s.res.Network.DNS; len(dns.Nameservers) > 0 && s.cfg.DNS.Policy == DNSDefault {
-		files["resolv.conf"] = s.cfg.resolv(hostFiles{resolv: resolvOf(dns)})
+	if resolv := resolvOf(s.res.Network.DNS); resolv != "" {
+		files["resolv.conf"] = s.cfg.resolv(hostFiles{resolv: resolv})
 	}
 	if len(files) == 0 {
 		return nil

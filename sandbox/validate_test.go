@@ -42,6 +42,9 @@ func badConfigs() []badConfig {
 		{"port", func(c *sandbox.Config) {
 			c.Networks = network.Attachments{network.Bridge{Ports: []network.Port{{HostPort: 70000}}}}
 		}, "Networks[0].Ports[0].HostPort"},
+		{"path of the host's network", func(c *sandbox.Config) {
+			c.Networks, c.NetNSPath = network.Attachments{network.Host{}}, true
+		}, "NetNSPath"},
 		{"shared and the host's PIDs", func(c *sandbox.Config) { c.HostNamespaces, c.ShareProcessNamespace = namespace.PID, true }, "ShareProcessNamespace"},
 		{"hostname of the host", func(c *sandbox.Config) { c.HostNamespaces, c.Hostname = namespace.UTS, "other" }, "Hostname"},
 		{"negative shm", func(c *sandbox.Config) { c.ShmSize = -1 }, "ShmSize"},
