@@ -92,7 +92,7 @@ func TestResolvConfOfNetwork(t *testing.T) {
 	servers := []netip.Addr{netip.MustParseAddr("10.1.0.53"), netip.MustParseAddr("127.0.0.1")}
 	for want, dns := range map[string]network.DNS{
 		"": {Nameservers: servers[1:], Domain: "d"},
-		"nameserver 10.1.0.53\nsearch d\noptions\n":            {Nameservers: servers, Domain: "d"},
+		"nameserver 10.1.0.53\nsearch d\noptions\n":           {Nameservers: servers, Domain: "d"},
 		"nameserver 10.1.0.53\nsearch a b\noptions ndots:5\n": {Nameservers: servers, Domain: "d", Searches: []string{"a", "b", "c\nnameserver 192.0.2.1"}, Options: []string{"ndots:5"}},
 	} {
 		require.Equal(t, want, sandbox.ResolvOf(dns))
