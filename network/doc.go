@@ -5,7 +5,8 @@
 // A [Bridge] is built in: a bridge of the host with a subnet of IPv4, of IPv6, or
 // of both, an interface in the pod with an address from each, and ports of the
 // host that lead to the pod. It is made by netlink messages alone: no program is
-// executed, and nothing has to be installed.
+// executed, and nothing has to be installed. A [CNI] has the plugins of another
+// network make the interface: those of Flannel, Calico, Cilium or any other.
 //
 // Attachments are plain data that survives JSON. [Attachments.Validate] checks
 // them without looking at the host.
@@ -20,6 +21,11 @@
 // silences the pod's link before it gives the address back; the link itself
 // goes with the pod's namespace, some 30 ms after nobody holds that any more.
 // [Check] compares the network with the Result.
+//
+// What CNI plugins are called with is a file below <StateDir>/.netns/<ID> before
+// they are, so that they can be called to delete it. They find the network
+// namespace at [Pod.NetNSPath], where Attach pins it, and Detach unpins it
+// last.
 //
 // Leases are files below <StateDir>/.network/<bridge>, in the layout of CNI's
 // host-local. Addresses are given in turn, so that one that was given back is
@@ -40,6 +46,9 @@
 // IPv6 routers go on to do so (accept_ra 2). A bridge with host ports has the
 // parameter route_localnet, so that they can be reached through 127.0.0.1; a rule
 // drops what pods send to or from 127.0.0.0/8 (CVE-2020-8558).
+//
+// CNI plugins are executed with the privileges of the program, which should be all
+// of root's, and do to the host what they do.
 //
 // # Threads
 //
@@ -66,4 +75,7 @@
 //   - To take a pod's rules out (host ports, NoMasquerade, Isolate) takes some
 //     10 ms, for which the kernel has Detach wait. A pod without has none.
 //   - Pods are not reached through ::1 of the host.
+//   - CNI plugins are children of the program: a wait loop of the program that
+//     reaps any child takes their exit status, and the call fails.
+//   - No two pods of the machine with a CNI or Pin have the same ID.
 package network

@@ -130,7 +130,7 @@ func crashPlan(t *testing.T, op string, cfg sandbox.Config) plan {
 	}
 	own.ID = "bystander"
 	if len(cfg.Networks) > 0 {
-		own.Networks = network.Attachments{network.Bridge{}}
+		own.Networks, own.NetNSPath = network.Attachments{network.Bridge{}}, true
 		t.Cleanup(func() { require.NoError(t, sandbox.Sweep(context.Background(), own.StateDir)) })
 	}
 	sb := newSandbox(t, own)

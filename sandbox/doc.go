@@ -29,7 +29,8 @@
 // its own loopback. New attaches it before the commit, and keeps what came of it
 // with the state: [Sandbox.Network] returns it in any process, Status compares it
 // with what there is, and Remove takes it back, whoever is still alive. The host
-// of a pod is the network namespace of the program. Open sockets in the pod's
+// of a pod is the network namespace of the program. With a network.CNI, or with
+// Config.NetNSPath, the pod's namespace has a path below /run/netns, too. Open sockets in the pod's
 // namespace, and handles of the sandbox, keep the namespace and its link, but
 // Remove has silenced that.
 //
