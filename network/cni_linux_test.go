@@ -386,7 +386,10 @@ func TestNetNSPath(t *testing.T) {
 	require.NoError(t, there.Close())
 	require.Contains(t, run(t, h.ns, "ip", "netns", "exec", name, "ip", "-o", "addr"), p.ip4())
 	require.Contains(t, run(t, h.ns, "ip", "netns", "list"), name)
-	require.Contains(t, run(t, h.ns, "findmnt", "-no", "PROPAGATION", "/run/netns"), "shared")
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	require.NoError(t, err)
+	require.Regexp(t, ` /run/netns [^ ]+ shared:`, string(mounts))
+	require.Regexp(t, ` /run/netns/`+name+` [^ ]+ shared:`, string(mounts))
 
 	// A pod of the same ID in another state directory.
 	other := &cniTest{host: newHost(t)}
@@ -583,6 +586,29 @@ func TestCNIHangingPlugin(t *testing.T) {
 	require.Less(t, time.Since(begin), patience)
 	require.NoError(t, p.tryDetach())
 	require.NoError(t, kill(t, filepath.Join(c.PluginDirs[0], "pid")))
+}
+
+// TestCNIProgramKilled kills the program in the middle of an ADD: the plugin does not
+// go on while somebody else undoes it.
+func TestCNIProgramKilled(t *testing.T) {
+	t.Parallel()
+	h := newCNI(t)
+	c := h.script(t, "hangs", `[ "$CNI_COMMAND" = ADD ] || exit 0; echo $$ > "$dir/.pid"; mv "$dir/.pid" "$dir/pid"; exec sleep 1000`)
+	p := h.newPod(t, c)
+	data, err := json.Marshal(p.networks)
+	require.NoError(t, err)
+	var child *testutil.ChildProcess
+	h.do(t, func() error {
+		child = testutil.StartChild(t, "killed at", p.StateDir, p.ID, string(data), "nowhere", "1")
+		return nil
+	})
+	pidFile := filepath.Join(c.PluginDirs[0], "pid")
+	eventually(t, func() bool { _, err := os.Stat(pidFile); return err == nil }, "the plugin runs")
+	require.NoError(t, child.Process.Kill())
+	require.Error(t, child.Wait())
+	requireEnded(t, pidFile)
+	require.NoError(t, p.tryDetach())
+	p.requireUnpinned(t)
 }
 
 func readPID(t testing.TB, file string) int {

@@ -16,7 +16,8 @@ import (
 	"github.com/barepod/barepod/volume"
 )
 
-// Status returns the sandbox as it is now.
+// Status returns the sandbox as it is now. With a network.CNI that has its plugins
+// executed (CHECK), whatever time they take.
 func (s *Sandbox) Status(ctx context.Context) (Status, error) {
 	st, err := s.status(ctx)
 	return st, wrap("status", s.cfg.ID, err)
