@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 
@@ -267,8 +268,8 @@ func checkCNI(ctx context.Context, p Pod, ifname, netns string) error {
 	err = n.call(ctx, "CHECK", func(ctx context.Context, c *libcni.CNIConfig) error {
 		return ignore(c.CheckNetworkList(ctx, n.list, n.conf(netns)), libcni.ErrorCheckNotSupp)
 	})
-	var e *CNIError
-	if errors.As(err, &e) && e.Msg != "" && ctx.Err() == nil { // the plugin's word
+	var exit *exec.ExitError
+	if errors.As(err, &exit) { // it is the plugin that says no
 		return mismatch("%s: %w", ifname, err)
 	}
 	return err
