@@ -165,8 +165,8 @@ func (n *cniNetwork) call(ctx context.Context, command string, f func(context.Co
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &e):
-		return e // which says all that what is around it says
+	case errors.As(err, &e) && command != "GC": // which goes on, and may have several
+		return e // it says all that is said around it
 	}
 	return &CNIError{Network: n.list.Name, Command: command, Err: err}
 }

@@ -108,7 +108,8 @@ func TestCNIChain(t *testing.T) {
 		`{"type":"portmap","backend":"nftables","capabilities":{"portMappings":true},"snat":true}`,
 		`{"type":"firewall","backend":"iptables"}`,
 		`{"type":"bandwidth","capabilities":{"bandwidth":true}}`,
-		`{"type":"tuning","sysctl":{"net.core.somaxconn":"500"},"capabilities":{"mac":true}}`)
+		`{"type":"tuning","sysctl":{"net.core.somaxconn":"500"},"capabilities":{"mac":true}}`,
+		`{"type":"loopback"}`)
 	c.Capabilities = map[string]json.RawMessage{
 		"portMappings": json.RawMessage(`[{"hostPort":8080,"containerPort":7,"protocol":"tcp"}]`),
 		"bandwidth":    json.RawMessage(`{"ingressRate":100000000,"ingressBurst":10000000,"egressRate":100000000,"egressBurst":10000000}`),
