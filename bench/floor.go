@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -30,7 +31,7 @@ type floor struct {
 	container   string             // the image that starts a container that stays
 	ends        string             // one that ends
 	further     string             // a further command
-	bridge      int                // index
+	bridge      func() (index int, err error)
 	count       atomic.Int64
 }
 
@@ -58,9 +59,7 @@ func (f *floor) open(_ context.Context, r *room) (err error) {
 	if f.nursery, err = f.makeNursery(); err != nil {
 		return err
 	}
-	if f.bridge, err = makeBridge(); err != nil {
-		return err
-	}
+	f.bridge = sync.OnceValues(makeBridge)
 	f.container, f.ends, f.further = filepath.Join(r.dir, "floor-start"), filepath.Join(r.dir, "floor-run"), filepath.Join(r.dir, "floor-exec")
 	return errors.Join(
 		writeProgram(f.container, f.startProgram(r.root, stayProgram)),

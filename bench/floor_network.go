@@ -44,6 +44,10 @@ func (f *floor) newAddressed(ctx context.Context) (pod, error) {
 func (f *floor) lifeAddressed(ctx context.Context) error { return wholeLifeAddressed(ctx, f) }
 
 func (p *floorPodState) address() error {
+	bridge, err := p.bridge()
+	if err != nil {
+		return err
+	}
 	pod, err := netlink.NewHandleAt(netns.NsHandle(p.files[netFile]), unix.NETLINK_ROUTE)
 	if err != nil {
 		return err
@@ -51,7 +55,7 @@ func (p *floorPodState) address() error {
 	defer pod.Close()
 	n := p.count.Load()
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MasterIndex, attrs.Flags = fmt.Sprint("floor-", n), p.bridge, net.FlagUp
+	attrs.Name, attrs.MasterIndex, attrs.Flags = fmt.Sprint("floor-", n), bridge, net.FlagUp
 	if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerNamespace: netlink.NsFd(p.files[netFile])}); err != nil {
 		return err
 	}
