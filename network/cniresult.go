@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
@@ -69,7 +71,8 @@ func parseCNIResult(config, stdout []byte) (*types100.Result, error) {
 	}
 	object["cniVersion"], _ = json.Marshal(got.CNIVersion)
 	for field, value := range object {
-		if field != "interfaces" && field != "ips" && field != "routes" {
+		// In any case, as encoding/json takes them.
+		if !slices.ContainsFunc([]string{"interfaces", "ips", "routes"}, func(list string) bool { return strings.EqualFold(field, list) }) {
 			continue
 		}
 		// The library's own conversions do not expect these.
