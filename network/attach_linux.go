@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -90,13 +89,12 @@ func attach(ctx context.Context, p Pod, ns *namespace.Handle, networks Attachmen
 	return r, nil
 }
 
-// bridges returns those of the attachments that are one, by their number among
-// the pod's interfaces.
-func (l Attachments) bridges() map[int]Bridge {
-	bridges := map[int]Bridge{}
-	for i, a := range l.interfaces() {
+// bridges returns those of the attachments that are one.
+func (l Attachments) bridges() []Bridge {
+	var bridges []Bridge
+	for _, a := range l {
 		if b, ok := a.(Bridge); ok {
-			bridges[i] = b
+			bridges = append(bridges, b)
 		}
 	}
 	return bridges
@@ -109,15 +107,12 @@ func dialBoth(ns *namespace.Handle, networks Attachments) (host, pod *conn, err 
 	if host, err = dial(); err != nil {
 		return nil, nil, err
 	}
-	with6 := false
-	for _, b := range networks.bridges() {
-		with6 = with6 || b.complete().subnetOf(false) != nil
+	var set []string
+	if slices.ContainsFunc(networks.bridges(), func(b Bridge) bool { return b.complete().subnetOf(false) != nil }) {
+		set = inside6
 	}
 	err = ns.Do(func() error {
-		for _, name := range inside6 {
-			if !with6 {
-				break
-			}
+		for _, name := range set {
 			if err := setSysctl("net/ipv6/conf/default/"+name, "0"); ignore(err, fs.ErrNotExist) != nil {
 				return err
 			}
@@ -346,14 +341,16 @@ func Detach(ctx context.Context, p Pod, networks Attachments) error {
 
 func detach(ctx context.Context, p Pod, networks Attachments) error {
 	var errs []error
-	if bridges := networks.bridges(); len(bridges) > 0 {
+	if len(networks.bridges()) > 0 {
 		host, err := dial()
 		if err != nil {
 			return err
 		}
 		defer host.Close()
-		for _, i := range slices.Sorted(maps.Keys(bridges)) {
-			errs = append(errs, detachOne(ctx, p, i, bridges[i].complete(), host))
+		for i, at := range networks.interfaces() {
+			if b, ok := at.(Bridge); ok {
+				errs = append(errs, detachOne(ctx, p, i, b.complete(), host))
+			}
 		}
 	}
 	if p.isPinned(networks) {

@@ -148,16 +148,7 @@ func BenchmarkParallel(b *testing.B) {
 // protocol itself, without a library in between.
 func (h *host) plugins(b *testing.B) way {
 	b.Helper()
-	testutil.RequireFeature(b, "go")
-	dir := b.TempDir()
-	// In the module's own directory, for its programs need more than go.sum has here.
-	module, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/containernetworking/plugins").Output()
-	require.NoError(b, err)
-	build := exec.Command("go", "build", "-o", dir, "./plugins/main/bridge", "./plugins/ipam/host-local")
-	build.Dir = strings.TrimSpace(string(module))
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	out, err := build.CombinedOutput()
-	require.NoError(b, err, "%s", out)
+	dir := testutil.CNIPlugins(b, "main/bridge", "ipam/host-local")
 	config := fmt.Sprintf(`{"cniVersion": "1.0.0", "name": "bench", "type": "bridge", "bridge": "cni0",
 		"isGateway": true, "ipMasq": true, "ipMasqBackend": "nftables",
 		"ipam": {"type": "host-local", "dataDir": %q,

@@ -361,12 +361,7 @@ func TestCNIFlatNetwork(t *testing.T) {
 					}
 				}
 				routeAll(t, bare)
-				for _, from := range pods {
-					for _, to := range pods {
-						requireAnswer(t, from.ns, to.ip4(), 7, to.ID, from.ip4())
-						requireAnswer(t, from.ns, to.ip6(), 7, to.ID, from.ip6())
-					}
-				}
+				requireFlat(t, pods)
 			})
 		}
 	}

@@ -35,13 +35,20 @@ func TestFlatNetwork(t *testing.T) {
 				}
 			}
 			routeAll(t, hosts)
-			for _, from := range pods {
-				for _, to := range pods {
-					requireAnswer(t, from.ns, to.ip4(), 7, to.ID, from.ip4())
-					requireAnswer(t, from.ns, to.ip6(), 7, to.ID, from.ip6())
-				}
-			}
+			requireFlat(t, pods)
 		})
+	}
+}
+
+// requireFlat requires that every pod reaches every other, itself included, at port
+// 7 of its addresses, and is seen by its own.
+func requireFlat(t testing.TB, pods []*pod) {
+	t.Helper()
+	for _, from := range pods {
+		for _, to := range pods {
+			requireAnswer(t, from.ns, to.ip4(), 7, to.ID, from.ip4())
+			requireAnswer(t, from.ns, to.ip6(), 7, to.ID, from.ip6())
+		}
 	}
 }
 

@@ -2,7 +2,6 @@ package network
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -204,12 +203,4 @@ func sweepPins(ctx context.Context, stateDir string, exists func(id string) bool
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func readJSON(path string, v any) error {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(data, v)
 }

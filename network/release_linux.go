@@ -2,8 +2,6 @@ package network
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -26,29 +24,10 @@ type bridgeRecord struct {
 	Subnets []Subnet `json:"subnets"`
 }
 
-// writeJSON replaces a file in one step.
-func writeJSON(dir, name string, v any) error {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	temp := filepath.Join(dir, "."+name)
-	if err := os.WriteFile(temp, data, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(temp, filepath.Join(dir, name))
-}
-
 // readBridge returns the record; an empty one if no bridge was made yet.
 func readBridge(dir string) (r bridgeRecord, err error) {
-	data, err := os.ReadFile(filepath.Join(dir, bridgeFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return r, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(data, &r)
-	}
-	return r, err
+	err = readJSON(filepath.Join(dir, bridgeFile), &r)
+	return r, ignore(err, fs.ErrNotExist)
 }
 
 // releaseBridge removes a bridge of the state directory, unless a pod has a
